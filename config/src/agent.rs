@@ -1,0 +1,101 @@
+//! What `agent.yml`, the environment and the flags mean together.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use url::Url;
+use xprober_proto::{AgentId, Limits, Region, Zone};
+
+/// Everything the agent runs by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AgentSettings {
+    /// Where the planner is: `host:port`; a missing host means this machine.
+    pub grpc_server_address: ServerAddress,
+    /// Region to speak for; `None` asks the cloud's metadata service.
+    pub region: Option<Region>,
+    /// Availability zone; `None` takes the metadata service's, if it was asked.
+    pub zone: Option<Zone>,
+    /// Identity; `None` takes the host name.
+    pub agent_id: Option<AgentId>,
+    /// Where other agents reach this one, at most one of each family; empty takes the source address of the route
+    /// towards the planner.
+    pub probe_addresses: Vec<IpAddr>,
+    /// How the metadata service is asked.
+    pub metadata: Metadata,
+    /// Where samples go.
+    pub remote_write: RemoteWrite,
+    /// How samples are cut.
+    pub push: Push,
+    /// Hard limits that no planner can raise.
+    pub limits: HardLimits,
+    /// How much is pushed per target.
+    pub detail: Detail,
+    /// How long SIGTERM may take to push what was measured.
+    pub drain_timeout: Duration,
+}
+
+/// `host:port` of the planner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerAddress {
+    /// Host name or address literal, without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// How the cloud's metadata service is asked for region and zone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Metadata {
+    /// Base URL, `http://169.254.169.254` by default.
+    pub url: Url,
+    /// Limit for the whole question, 1 s by default.
+    pub timeout: Duration,
+}
+
+/// Where samples go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RemoteWrite {
+    /// Remote-write endpoint, http or https.
+    pub url: Url,
+    /// Limit of one request.
+    pub timeout: Duration,
+    /// Bound of the queue, bytes of sealed requests.
+    pub queue_max_bytes: u64,
+    /// Bound of the queue and life of a request that always fails.
+    pub queue_max_age: Duration,
+    /// PEM file with the certificate authorities of an https endpoint, beside the system's.
+    pub ca_file: Option<std::path::PathBuf>,
+    /// Extra request headers, such as `X-Scope-OrgID`.
+    pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
+}
+
+/// How samples are cut into requests.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Push {
+    /// Time between two snapshots: the resolution of every series.
+    pub interval: Duration,
+    /// Most samples in one request.
+    pub max_samples_per_request: usize,
+}
+
+/// Hard limits of the agent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HardLimits {
+    /// Rates and sizes.
+    pub limits: Limits,
+    /// Networks that may be probed; a target that is an address outside them is refused. Names are checked after
+    /// they were resolved.
+    pub allowed_networks: Vec<IpNet>,
+    /// PEM file with certificate authorities for HTTPS targets, beside the system's.
+    pub http_ca_file: Option<std::path::PathBuf>,
+}
+
+/// How much is pushed per target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Region series and per-target series.
+    Target,
+    /// Region series only.
+    Region,
+}
