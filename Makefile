@@ -1,0 +1,66 @@
+# Every command a user or contributor needs; `make help` lists them.
+# Nothing is installed over the system: what is missing of Prometheus & co. is unpacked under target/tools.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.ONESHELL:
+
+CARGO ?= cargo
+TOOLS := $(or $(XPROBER_TOOLS),$(CURDIR)/target/tools)
+export XPROBER_TOOLS := $(TOOLS)
+export PATH := $(PATH):$(TOOLS)/bin
+
+FOR ?=
+TSDB ?= prometheus
+BREAK ?=
+
+.PHONY: help
+help: ## Lists the commands
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Builds xprober-planner and xprober-agent (release)
+	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent
+
+.PHONY: tools
+tools: ## Unpacks Prometheus, VictoriaMetrics and Alertmanager under target/tools where PATH lacks them
+	@lab/fetch-tools.sh
+
+.PHONY: demo
+demo: tools ## Runs four regions on this machine: FOR=seconds TSDB=prometheus|victoriametrics BREAK=a-b
+	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent -p xprober-lab
+	exec target/release/xprober-lab demo --tsdb=$(TSDB) $(if $(FOR),--for=$(FOR)) $(if $(BREAK),--break=$(BREAK))
+
+.PHONY: test
+test: tools format lint doc unit e2e rules ## Runs everything that CI runs
+	@echo "make test: everything passed"
+
+.PHONY: format
+format: ## Checks the formatting
+	$(CARGO) fmt --all --check
+
+.PHONY: lint
+lint: ## Runs clippy with every warning an error
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+.PHONY: doc
+doc: ## Builds the documentation with every warning an error
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+
+.PHONY: unit
+unit: ## Runs every test but the end-to-end ones
+	$(CARGO) test --workspace --locked --exclude xprober-lab
+	$(CARGO) test -p xprober-lab --locked --lib --bins
+
+.PHONY: e2e
+e2e: tools ## Runs the real binaries, Prometheus, VictoriaMetrics and Alertmanager in network namespaces
+	$(CARGO) build --workspace --locked --bins
+	$(CARGO) test -p xprober-lab --locked --tests -- --test-threads=1
+
+.PHONY: rules
+rules: tools ## Checks and tests rules, dashboards, Alertmanager files and every sample
+	grafana/check.sh
+	$(CARGO) build --workspace --locked --bins
+	for file in config/planner.yml config/xprober.yml; do target/debug/xprober-planner check --config.file=$$file; done
+	target/debug/xprober-agent check --config.file=config/agent.yml
