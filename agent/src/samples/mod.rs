@@ -1,1 +1,5 @@
-//! Under construction.
+//! From the ledger to samples.
+
+pub mod event;
+
+pub use event::Event;
