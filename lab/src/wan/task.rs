@@ -1,0 +1,145 @@
+//! The WAN's thread: waits for packets and due times, and does what the [`Router`] decided.
+//!
+//! A thread and not a tokio task, because it must wake within some ten microseconds: tokio's timers count milliseconds.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::time::TimeSpec;
+use tokio::sync::watch;
+use tracing::{error, warn};
+
+use super::control::Counters;
+use super::due::DueQueue;
+use super::socket::{FRAME_CAPACITY, OFFLOAD_HEADER_LENGTH, Port};
+use super::{Fate, Matrix, Router, packet};
+use crate::error::LabError;
+
+/// Frames taken from one port before the others get their turn.
+const BURST: usize = 64;
+
+/// The running thread; ends when it is stopped or dropped.
+#[derive(Debug)]
+pub struct WanThread {
+    /// Closing it wakes and ends the thread.
+    stop: Option<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl WanThread {
+    /// Starts forwarding between the ports; port number = host number of the router.
+    ///
+    /// # Errors
+    /// [`LabError::Io`] when no pipe or thread can be had.
+    pub fn start(
+        ports: Vec<Port>,
+        router: Router,
+        matrix: watch::Receiver<Matrix>,
+        counters: Arc<Counters>,
+    ) -> Result<Self, LabError> {
+        let (stopped, stop) = nix::unistd::pipe().map_err(LabError::errno("making the WAN's stop pipe"))?;
+        let forwarder = Forwarder { ports, router, matrix, counters, waiting: DueQueue::default(), start: Instant::now() };
+        let thread = std::thread::Builder::new()
+            .name("wan".to_owned())
+            .spawn(move || {
+                // One nanosecond instead of the usual 50 us by which the kernel may lump timers together.
+                if let Err(errno) = nix::sys::prctl::set_timerslack(1) {
+                    warn!(error = %errno, "WAN timers keep their slack");
+                }
+                if let Err(errno) = forwarder.run(&stopped) {
+                    error!(error = %errno, "WAN stopped forwarding");
+                }
+            })
+            .map_err(LabError::io("starting the WAN's thread"))?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for WanThread {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            error!("WAN thread panicked");
+        }
+    }
+}
+
+struct Forwarder {
+    ports: Vec<Port>,
+    router: Router,
+    matrix: watch::Receiver<Matrix>,
+    counters: Arc<Counters>,
+    waiting: DueQueue<(usize, Vec<u8>)>,
+    start: Instant,
+}
+
+impl Forwarder {
+    fn run(mut self, stopped: &OwnedFd) -> Result<(), Errno> {
+        let mut buffer = vec![0; FRAME_CAPACITY];
+        loop {
+            let ready = self.wait(stopped)?;
+            if ready.first() == Some(&true) {
+                return Ok(());
+            }
+            self.deliver();
+            for (port, _) in ready[1..].iter().enumerate().filter(|(_, ready)| **ready) {
+                self.collect(port, &mut buffer);
+            }
+            self.deliver();
+        }
+    }
+
+    /// Sleeps until a packet comes or is due; answers who is readable, the stop pipe first.
+    fn wait(&self, stopped: &OwnedFd) -> Result<Vec<bool>, Errno> {
+        let mut polled: Vec<PollFd<'_>> = std::iter::once(stopped.as_fd())
+            .chain(self.ports.iter().map(Port::as_fd))
+            .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
+            .collect();
+        let pause = self.waiting.next_due().map(|at| TimeSpec::from(at.saturating_sub(self.start.elapsed())));
+        match nix::poll::ppoll(&mut polled, pause, None) {
+            Ok(_) | Err(Errno::EINTR) => Ok(polled.iter().map(|entry| entry.any().unwrap_or(false)).collect()),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn collect(&mut self, from: usize, buffer: &mut [u8]) {
+        for _ in 0..BURST {
+            let (frame, age) = match self.ports[from].receive(buffer) {
+                Ok(Some(received)) => received,
+                Ok(None) => return,
+                Err(errno) => {
+                    warn!(port = from, error = %errno, "WAN could not receive");
+                    return;
+                }
+            };
+            let Some(ethernet) = frame.get_mut(OFFLOAD_HEADER_LENGTH..) else { continue };
+            let Some(headers) = packet::read(ethernet) else { continue };
+            let arrived = self.start.elapsed().saturating_sub(age);
+            let fate = self.router.route(&self.matrix.borrow(), from, &headers, arrived);
+            self.counters.count(fate);
+            if let Fate::Deliver { host, at, copies, .. } = fate {
+                packet::take_hop(ethernet);
+                for _ in 0..copies {
+                    self.waiting.push(at, (host, frame.to_vec()));
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self) {
+        while let Some((host, frame)) = self.waiting.pop_due(self.start.elapsed() + LEAD) {
+            if let Err(errno) = self.ports[host].send(&frame) {
+                warn!(port = host, error = %errno, "WAN could not deliver");
+            }
+        }
+    }
+}
+
+/// A packet this close to its time leaves now: sending takes about as long.
+const LEAD: Duration = Duration::from_micros(5);

@@ -1,0 +1,173 @@
+//! The lab itself: builds the hosts and the WAN of a topology, owns them, and takes them down.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tracing::info;
+
+use crate::enter::Inside;
+use crate::error::LabError;
+use crate::forward;
+use crate::namespace::device::{self, HOST_DEVICE, Netlink};
+use crate::namespace::{Namespace, mounts};
+use crate::topology::{HUB, HostPlan, Topology};
+use crate::wan::control::{Counters, Wan};
+use crate::wan::random::Random;
+use crate::wan::socket::Port;
+use crate::wan::task::WanThread;
+use crate::wan::{Attachment, Matrix, Router};
+
+/// A running world.
+#[derive(Debug)]
+pub struct Lab {
+    work: PathBuf,
+    topology: Topology,
+    hosts: Vec<Host>,
+    wan: Wan,
+    forwards: forward::Inside,
+    /// Last: hosts must not lose the WAN while they stop.
+    _wan_thread: WanThread,
+}
+
+/// A machine of the lab: a plan that came true in a namespace of its own.
+#[derive(Debug, Clone)]
+pub struct Host {
+    plan: HostPlan,
+    namespace: Namespace,
+    work: PathBuf,
+}
+
+impl Lab {
+    /// Builds hosts and WAN inside the namespaces that [`crate::enter`] made; `seed` decides the WAN's dice.
+    ///
+    /// # Errors
+    /// The first step that failed.
+    pub async fn start(inside: &Inside, topology: Topology, seed: u64) -> Result<Self, LabError> {
+        let work = inside.work().to_owned();
+        mounts::replace_name_service(&work.join("etc"))?;
+        let wan_namespace = Namespace::create()?;
+        let wan_netlink = Netlink::open(&wan_namespace)?;
+        let mut hosts = Vec::new();
+        let mut ports = Vec::new();
+        for (index, plan) in topology.hosts().iter().enumerate() {
+            let namespace = if plan.name == HUB { Namespace::current()? } else { Namespace::create()? };
+            let device = format!("wan{index}");
+            wan_netlink.add_veth(&device, &namespace).await?;
+            ports.push(wan_namespace.run(|| Port::open(&device))??);
+            wan_netlink.bring_up(&device, false).await?;
+            set_up_host(&namespace, plan).await?;
+            hosts.push(Host { plan: plan.clone(), namespace, work: work.clone() });
+        }
+        let (wan, wan_thread) = start_wan(&topology, ports, seed)?;
+        info!(hosts = hosts.len(), regions = topology.regions().len(), "lab is up");
+        let forwards = forward::Inside::new(inside.clone());
+        Ok(Self { work, topology, hosts, wan, forwards, _wan_thread: wan_thread })
+    }
+
+    /// What the lab was built from.
+    #[must_use]
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// Folder for logs and generated files.
+    #[must_use]
+    pub fn work(&self) -> &Path {
+        &self.work
+    }
+
+    /// All hosts, the hub first.
+    #[must_use]
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// The host of that name.
+    ///
+    /// # Errors
+    /// [`LabError::NoHost`].
+    pub fn host(&self, name: &str) -> Result<&Host, LabError> {
+        self.hosts.iter().find(|host| host.plan.name == name).ok_or_else(|| LabError::NoHost(name.to_owned()))
+    }
+
+    /// The host that this process itself runs on.
+    #[must_use]
+    pub fn hub(&self) -> &Host {
+        &self.hosts[0]
+    }
+
+    /// The WAN's settings and counters.
+    #[must_use]
+    pub fn wan(&self) -> &Wan {
+        &self.wan
+    }
+
+    /// Addresses offered to the machine outside.
+    #[must_use]
+    pub fn forwards(&self) -> &forward::Inside {
+        &self.forwards
+    }
+
+    /// Stops the lab's own tasks; processes must have been stopped before.
+    pub async fn stop(self) {
+        self.forwards.close().await;
+    }
+}
+
+impl Host {
+    /// Name, region, zone and addresses.
+    #[must_use]
+    pub fn plan(&self) -> &HostPlan {
+        &self.plan
+    }
+
+    /// Name of the host.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.plan.name
+    }
+
+    /// The host's network namespace, to run code in it.
+    #[must_use]
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Folder for logs and generated files.
+    #[must_use]
+    pub fn work(&self) -> &Path {
+        &self.work
+    }
+}
+
+async fn set_up_host(namespace: &Namespace, plan: &HostPlan) -> Result<(), LabError> {
+    device::apply_settings(namespace)?;
+    let netlink = Netlink::open(namespace)?;
+    netlink.bring_up("lo", true).await?;
+    netlink.add_address(HOST_DEVICE, IpAddr::V4(plan.address)).await?;
+    netlink.bring_up(HOST_DEVICE, false).await?;
+    if device::has_ipv6() {
+        netlink.add_address(HOST_DEVICE, IpAddr::V6(plan.address_v6)).await?;
+    }
+    netlink.add_default_routes(HOST_DEVICE).await
+}
+
+fn start_wan(topology: &Topology, ports: Vec<Port>, seed: u64) -> Result<(Wan, WanThread), LabError> {
+    let regions = topology.regions();
+    let attachments = topology.hosts().iter().map(|host| {
+        let region = regions.iter().position(|region| *region == host.region);
+        Ok(Attachment {
+            region: region.ok_or_else(|| LabError::NoRegion(host.region.clone()))?,
+            addresses: vec![host.address.into(), host.address_v6.into()],
+        })
+    });
+    let router = Router::new(attachments.collect::<Result<_, LabError>>()?, regions.len(), Random::new(seed));
+    let matrix = Matrix::new(regions, ports.len(), |from, to| topology.path_between(from, to));
+    let (sender, receiver) = watch::channel(matrix);
+    let counters = Arc::new(Counters::new(regions.len() * regions.len()));
+    let thread = WanThread::start(ports, router, receiver, Arc::clone(&counters))?;
+    let names = topology.hosts().iter().map(|host| host.name.clone()).collect();
+    Ok((Wan::new(sender, counters, names), thread))
+}
