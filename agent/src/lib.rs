@@ -29,4 +29,6 @@ pub mod queue;
 
 pub mod push;
 
+pub mod pipeline;
+
 pub mod backoff;
