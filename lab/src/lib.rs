@@ -44,6 +44,8 @@ pub mod wan;
 
 pub mod world;
 
+pub mod echo;
+
 pub mod testing;
 
 pub mod error;
