@@ -1,9 +1,12 @@
 //! A plain ICMP echo client, independent of the agent's, with which the lab is checked against its own matrix.
 
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{self, ErrorKind, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::os::fd::AsRawFd as _;
+use std::time::{Duration, Instant, SystemTime};
 
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
+use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::LabError;
@@ -32,11 +35,14 @@ pub fn ping(
         };
         let socket = Socket::new(domain, Type::DGRAM, Some(protocol)).map_err(doing())?;
         socket.connect(&SocketAddr::new(target, 0).into()).map_err(doing())?;
-        (1..=count).map(|sequence| echo(&socket, kind, sequence, limit).map_err(doing())).collect()
+        setsockopt(&socket, sockopt::ReceiveTimestampns, &true).map_err(LabError::errno("asking for time stamps"))?;
+        (1..=count)
+            .map(|sequence| echo(&socket, kind, sequence, limit).map_err(doing()))
+            .collect()
     })?
 }
 
-fn echo(mut socket: &Socket, kind: u8, sequence: u16, limit: Duration) -> io::Result<Option<Duration>> {
+fn echo(socket: &Socket, kind: u8, sequence: u16, limit: Duration) -> io::Result<Option<Duration>> {
     let mut request = [0_u8; PACKET_LENGTH];
     request[0] = kind;
     request[6..8].copy_from_slice(&sequence.to_be_bytes());
@@ -46,14 +52,34 @@ fn echo(mut socket: &Socket, kind: u8, sequence: u16, limit: Duration) -> io::Re
     let start = Instant::now();
     socket.send(&request)?;
     loop {
-        let Some(left) = limit.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) else { return Ok(None) };
+        let Some(left) = limit.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) else {
+            return Ok(None);
+        };
         socket.set_read_timeout(Some(left))?;
         let mut reply = [0; PACKET_LENGTH * 2];
-        match socket.read(&mut reply) {
-            Ok(_) if reply[6..8] == sequence.to_be_bytes() => return Ok(Some(start.elapsed())),
+        match receive(socket, &mut reply) {
+            Ok(age) if reply[6..8] == sequence.to_be_bytes() => return Ok(Some(start.elapsed().saturating_sub(age))),
             Ok(_) => {}
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Ok(None),
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Takes a packet and answers how long ago the kernel got it, so that our own waking up is not part of the time.
+fn receive(socket: &Socket, reply: &mut [u8]) -> io::Result<Duration> {
+    let mut control = nix::cmsg_space!(TimeSpec);
+    let mut slices = [IoSliceMut::new(reply)];
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::empty())?;
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let stamp = message.cmsgs()?.find_map(|control| {
+        if let ControlMessageOwned::ScmTimestampns(stamp) = control {
+            Some(Duration::from(stamp))
+        } else {
+            None
+        }
+    });
+    Ok(stamp.map_or(Duration::ZERO, |stamp| now.saturating_sub(stamp)))
 }

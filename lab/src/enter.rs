@@ -80,8 +80,11 @@ impl Inside {
     /// [`LabError::Io`] when the signals cannot be watched.
     pub async fn stop_requested(&self) -> Result<(), LabError> {
         let watch = |kind| signal(kind).map_err(LabError::io("watching a signal"));
-        let (mut interrupt, mut terminate, mut hang_up) =
-            (watch(SignalKind::interrupt())?, watch(SignalKind::terminate())?, watch(SignalKind::hangup())?);
+        let (mut interrupt, mut terminate, mut hang_up) = (
+            watch(SignalKind::interrupt())?,
+            watch(SignalKind::terminate())?,
+            watch(SignalKind::hangup())?,
+        );
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
@@ -126,10 +129,14 @@ pub fn enter(forwards: &[&str]) -> Result<Place, LabError> {
 /// # Errors
 /// [`LabError::Io`] when the work folder is not readable.
 pub fn inside() -> Result<Option<Inside>, LabError> {
-    let Some(work) = std::env::var_os(WORK_VARIABLE).map(PathBuf::from) else { return Ok(None) };
+    let Some(work) = std::env::var_os(WORK_VARIABLE).map(PathBuf::from) else {
+        return Ok(None);
+    };
     let text = fs::read(work.join(FORWARDS_FILE)).map_err(LabError::io("reading the list of forwarded ports"))?;
-    let ports = serde_json::from_slice(&text)
-        .map_err(|error| LabError::Config { file: work.join(FORWARDS_FILE), reason: error.to_string() })?;
+    let ports = serde_json::from_slice(&text).map_err(|error| LabError::Config {
+        file: work.join(FORWARDS_FILE),
+        reason: error.to_string(),
+    })?;
     Ok(Some(Inside { work, ports }))
 }
 
@@ -156,7 +163,10 @@ pub fn run_inside(launch: &Launch) -> Result<Finished, LabError> {
             return Err(error);
         }
     };
-    let code = status.code().or_else(|| status.signal().map(|number| 128 + number)).unwrap_or(1);
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|number| 128 + number))
+        .unwrap_or(1);
     let kept = if code == 0 {
         remove(&work);
         None
@@ -178,7 +188,11 @@ fn unshare_flags() -> Result<Vec<&'static str>, LabError> {
     const PLAIN: [&str; 6] = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
     const AS_USER: [&str; 2] = ["--user", "--map-root-user"];
     let as_user: Vec<_> = AS_USER.into_iter().chain(PLAIN).collect();
-    let choices = if geteuid().is_root() { vec![PLAIN.to_vec(), as_user] } else { vec![as_user] };
+    let choices = if geteuid().is_root() {
+        vec![PLAIN.to_vec(), as_user]
+    } else {
+        vec![as_user]
+    };
     let mut reason = String::new();
     for flags in choices {
         let tried = std::process::Command::new("unshare").args(&flags).arg("true").output();
@@ -203,12 +217,19 @@ async fn supervise(launch: &Launch, flags: &[&str], work: &Path) -> Result<(Exit
     let program = std::env::current_exe().map_err(LabError::io("finding this program"))?;
     // The kernel ties this death signal to the *thread* that starts the child: it is the one that blocks here until the end.
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "unshare"]).args(flags).arg("--").arg(program).args(&launch.arguments);
+    command
+        .args(["--pdeathsig", "KILL", "unshare"])
+        .args(flags)
+        .arg("--")
+        .arg(program)
+        .args(&launch.arguments);
     command.env(WORK_VARIABLE, work).process_group(0).kill_on_drop(true);
     if launch.capture {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
     }
-    let mut child = command.spawn().map_err(LabError::io("running `setpriv` (package util-linux)"))?;
+    let mut child = command
+        .spawn()
+        .map_err(LabError::io("running `setpriv` (package util-linux)"))?;
     let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
     let output = read_output(&mut child);
     let status = wait(&mut child, group);
@@ -240,8 +261,11 @@ fn read_output(child: &mut Child) -> impl Future<Output = String> + use<> {
 /// Waits for the end and passes signals on; the inside drains and, if it takes too long, is killed.
 async fn wait(child: &mut Child, group: Option<Pid>) -> Result<ExitStatus, LabError> {
     let watch = |kind| signal(kind).map_err(LabError::io("watching a signal"));
-    let (mut interrupt, mut terminate, mut hang_up) =
-        (watch(SignalKind::interrupt())?, watch(SignalKind::terminate())?, watch(SignalKind::hangup())?);
+    let (mut interrupt, mut terminate, mut hang_up) = (
+        watch(SignalKind::interrupt())?,
+        watch(SignalKind::terminate())?,
+        watch(SignalKind::hangup())?,
+    );
     let mut deadline = None;
     loop {
         let expired = async {
@@ -259,7 +283,11 @@ async fn wait(child: &mut Child, group: Option<Pid>) -> Result<ExitStatus, LabEr
         };
         info!(signal = %passed_on, "passing a signal on to the inside");
         // `unshare` itself holds SIGINT and SIGTERM back while its child runs; a hang-up would end it, so it becomes SIGTERM.
-        let passed_on = if passed_on == Signal::SIGHUP { Signal::SIGTERM } else { passed_on };
+        let passed_on = if passed_on == Signal::SIGHUP {
+            Signal::SIGTERM
+        } else {
+            passed_on
+        };
         if let Some(group) = group
             && let Err(errno) = killpg(group, passed_on)
         {

@@ -101,7 +101,10 @@ impl LabError {
     /// The same for the error numbers of direct system calls.
     pub fn errno(doing: impl Into<String>) -> impl FnOnce(nix::Error) -> Self {
         let doing = doing.into();
-        move |errno| Self::Io { doing, source: errno.into() }
+        move |errno| Self::Io {
+            doing,
+            source: errno.into(),
+        }
     }
 
     /// The same for netlink requests.

@@ -39,11 +39,17 @@ impl Outside {
     pub async fn open(work: &Path, names: &[String]) -> Result<Self, LabError> {
         let folder = work.join("forward");
         std::fs::create_dir_all(&folder).map_err(LabError::io(format!("making {}", folder.display())))?;
-        let mut outside = Self { ports: BTreeMap::new(), tasks: TaskTracker::new(), stop: CancellationToken::new() };
+        let mut outside = Self {
+            ports: BTreeMap::new(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
         for name in names {
             let doing = || LabError::io(format!("opening a port for {name}"));
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(doing())?;
-            outside.ports.insert(name.clone(), listener.local_addr().map_err(doing())?.port());
+            outside
+                .ports
+                .insert(name.clone(), listener.local_addr().map_err(doing())?.port());
             let (path, tasks, stop) = (socket_path(work, name), outside.tasks.clone(), outside.stop.clone());
             outside.tasks.spawn(accept_outside(listener, path, tasks, stop));
         }
@@ -85,7 +91,11 @@ impl Inside {
     /// Makes the inside's end without offering anything yet.
     #[must_use]
     pub fn new(inside: enter::Inside) -> Self {
-        Self { inside, tasks: TaskTracker::new(), stop: CancellationToken::new() }
+        Self {
+            inside,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }
     }
 
     /// Connects a name with an address in the hub and answers the URL under which the machine reaches it.
@@ -94,9 +104,13 @@ impl Inside {
     /// [`LabError::Io`] when the name was not given to [`enter::enter`] or is offered twice.
     pub fn offer(&self, name: &str, target: SocketAddr) -> Result<String, LabError> {
         let doing = || LabError::io(format!("offering {name} at {target} to the outside"));
-        let port = self.inside.port(name).ok_or_else(|| doing()(io::ErrorKind::NotFound.into()))?;
+        let port = self
+            .inside
+            .port(name)
+            .ok_or_else(|| doing()(io::ErrorKind::NotFound.into()))?;
         let listener = UnixListener::bind(socket_path(self.inside.work(), name)).map_err(doing())?;
-        self.tasks.spawn(accept_inside(listener, target, self.tasks.clone(), self.stop.clone()));
+        self.tasks
+            .spawn(accept_inside(listener, target, self.tasks.clone(), self.stop.clone()));
         Ok(format!("http://127.0.0.1:{port}"))
     }
 

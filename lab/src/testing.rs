@@ -41,11 +41,27 @@ pub fn in_lab(name: &str, topology: Topology, body: impl AsyncFnOnce(&mut Lab)) 
 #[expect(clippy::panic, reason = "a test helper fails the test")]
 fn run_this_test_inside(name: &str) {
     let arguments = ["--exact", name, "--nocapture", "--include-ignored", "--test-threads=1"];
-    let launch = Launch { arguments: arguments.map(Into::into).to_vec(), forwards: Vec::new(), capture: true };
+    let launch = Launch {
+        arguments: arguments.map(Into::into).to_vec(),
+        forwards: Vec::new(),
+        capture: true,
+    };
     let finished = enter::run_inside(&launch).unwrap_or_else(|error| panic!("{}", chain(&error)));
-    let kept = finished.kept.map(|folder| format!("\nlogs: {}", folder.display())).unwrap_or_default();
-    assert!(finished.code == 0, "failed inside the lab (exit code {}):\n{}{kept}", finished.code, finished.output);
-    assert!(finished.output.contains("1 passed"), "no test named {name:?} ran inside the lab:\n{}", finished.output);
+    let kept = finished
+        .kept
+        .map(|folder| format!("\nlogs: {}", folder.display()))
+        .unwrap_or_default();
+    assert!(
+        finished.code == 0,
+        "failed inside the lab (exit code {}):\n{}{kept}",
+        finished.code,
+        finished.output
+    );
+    assert!(
+        finished.output.contains("1 passed"),
+        "no test named {name:?} ran inside the lab:\n{}",
+        finished.output
+    );
 }
 
 /// An error with its causes in one line.

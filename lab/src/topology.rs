@@ -53,8 +53,9 @@ impl Topology {
     pub fn demo() -> Self {
         let mut topology = Self::new();
         for (index, region) in ["region-a", "region-b", "region-c", "region-d"].into_iter().enumerate() {
-            topology =
-                topology.host(&format!("vm{}", 2 * index + 1), region).host(&format!("vm{}", 2 * index + 2), region);
+            topology = topology
+                .host(&format!("vm{}", 2 * index + 1), region)
+                .host(&format!("vm{}", 2 * index + 2), region);
         }
         topology = topology.host("web1", WEB).host("web2", WEB);
         for (one, other, milliseconds) in [
@@ -105,7 +106,10 @@ impl Topology {
     /// Sets the round-trip time between two regions, half of it each way, without jitter and loss.
     #[must_use]
     pub fn rtt(self, one: &str, other: &str, rtt: Duration) -> Self {
-        let path = Path { latency: rtt / 2, ..Path::default() };
+        let path = Path {
+            latency: rtt / 2,
+            ..Path::default()
+        };
         self.path(one, other, path.clone()).path(other, one, path)
     }
 
@@ -131,7 +135,10 @@ impl Topology {
     /// Path from one region to another; pairs that were never set have no delay and no loss.
     #[must_use]
     pub fn path_between(&self, from: &str, to: &str) -> Path {
-        self.paths.get(&(from.to_owned(), to.to_owned())).cloned().unwrap_or_default()
+        self.paths
+            .get(&(from.to_owned(), to.to_owned()))
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Round-trip time between two regions as the matrix has it.
@@ -148,8 +155,15 @@ mod tests {
     #[test]
     fn demo_has_two_hosts_in_each_of_four_regions() {
         let topology = Topology::demo();
-        let in_b: Vec<_> = topology.hosts().iter().filter(|host| host.region == "region-b").collect();
-        assert_eq!(in_b.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(), ["vm3", "vm4"]);
+        let in_b: Vec<_> = topology
+            .hosts()
+            .iter()
+            .filter(|host| host.region == "region-b")
+            .collect();
+        assert_eq!(
+            in_b.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(),
+            ["vm3", "vm4"]
+        );
         assert_eq!(in_b[0].address, Ipv4Addr::new(10, 3, 0, 1));
         assert_eq!(in_b[1].address_v6, "fd00:3::2".parse::<Ipv6Addr>().unwrap());
     }
@@ -157,7 +171,10 @@ mod tests {
     #[test]
     fn round_trip_time_is_split_evenly_over_both_directions() {
         let topology = Topology::demo();
-        assert_eq!(topology.path_between("region-a", "region-d").latency, Duration::from_millis(21));
+        assert_eq!(
+            topology.path_between("region-a", "region-d").latency,
+            Duration::from_millis(21)
+        );
         assert_eq!(topology.rtt_between("region-d", "region-a"), Duration::from_millis(42));
         assert_eq!(topology.rtt_between("hub", "region-c"), HUB_RTT);
     }

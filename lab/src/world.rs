@@ -52,18 +52,33 @@ impl Lab {
         let mut hosts = Vec::new();
         let mut ports = Vec::new();
         for (index, plan) in topology.hosts().iter().enumerate() {
-            let namespace = if plan.name == HUB { Namespace::current()? } else { Namespace::create()? };
+            let namespace = if plan.name == HUB {
+                Namespace::current()?
+            } else {
+                Namespace::create()?
+            };
             let device = format!("wan{index}");
             wan_netlink.add_veth(&device, &namespace).await?;
             ports.push(wan_namespace.run(|| Port::open(&device))??);
             wan_netlink.bring_up(&device, false).await?;
             set_up_host(&namespace, plan).await?;
-            hosts.push(Host { plan: plan.clone(), namespace, work: work.clone() });
+            hosts.push(Host {
+                plan: plan.clone(),
+                namespace,
+                work: work.clone(),
+            });
         }
         let (wan, wan_thread) = start_wan(&topology, ports, seed)?;
         info!(hosts = hosts.len(), regions = topology.regions().len(), "lab is up");
         let forwards = forward::Inside::new(inside.clone());
-        Ok(Self { work, topology, hosts, wan, forwards, _wan_thread: wan_thread })
+        Ok(Self {
+            work,
+            topology,
+            hosts,
+            wan,
+            forwards,
+            _wan_thread: wan_thread,
+        })
     }
 
     /// What the lab was built from.
@@ -89,7 +104,10 @@ impl Lab {
     /// # Errors
     /// [`LabError::NoHost`].
     pub fn host(&self, name: &str) -> Result<&Host, LabError> {
-        self.hosts.iter().find(|host| host.plan.name == name).ok_or_else(|| LabError::NoHost(name.to_owned()))
+        self.hosts
+            .iter()
+            .find(|host| host.plan.name == name)
+            .ok_or_else(|| LabError::NoHost(name.to_owned()))
     }
 
     /// The host that this process itself runs on.
@@ -163,7 +181,11 @@ fn start_wan(topology: &Topology, ports: Vec<Port>, seed: u64) -> Result<(Wan, W
             addresses: vec![host.address.into(), host.address_v6.into()],
         })
     });
-    let router = Router::new(attachments.collect::<Result<_, LabError>>()?, regions.len(), Random::new(seed));
+    let router = Router::new(
+        attachments.collect::<Result<_, LabError>>()?,
+        regions.len(),
+        Random::new(seed),
+    );
     let matrix = Matrix::new(regions, ports.len(), |from, to| topology.path_between(from, to));
     let (sender, receiver) = watch::channel(matrix);
     let counters = Arc::new(Counters::new(regions.len() * regions.len()));

@@ -30,20 +30,36 @@ fn assert_rtt(results: Vec<Option<Duration>>, expected: Duration) {
     let answered = answered(results);
     let (least, middle) = (answered[0], answered[answered.len() / 2]);
     println!("expected {expected:?} least {least:?} median {middle:?}");
-    assert!(least >= expected.saturating_sub(MS / 20), "{least:?} is less than {expected:?}");
+    assert!(
+        least >= expected.saturating_sub(MS / 20),
+        "{least:?} is less than {expected:?}"
+    );
     assert!(least <= expected + SLACK / 3, "{least:?} is more than {expected:?}");
-    assert!(middle <= expected + SLACK, "median {middle:?} is more than {expected:?}");
+    assert!(
+        middle <= expected + SLACK,
+        "median {middle:?} is more than {expected:?}"
+    );
 }
 
 #[test]
 fn round_trip_times_are_those_of_the_matrix() {
-    in_lab("round_trip_times_are_those_of_the_matrix", Topology::demo(), async |lab| {
-        for (from, to) in [("vm1", "vm3"), ("vm1", "vm7"), ("vm8", "vm2"), ("vm5", "web1"), ("hub", "vm4")] {
-            let region = |host| lab.host(host).unwrap().plan().region.clone();
-            let expected = lab.topology().rtt_between(&region(from), &region(to));
-            assert_rtt(ping(lab, from, to, 21), expected);
-        }
-    });
+    in_lab(
+        "round_trip_times_are_those_of_the_matrix",
+        Topology::demo(),
+        async |lab| {
+            for (from, to) in [
+                ("vm1", "vm3"),
+                ("vm1", "vm7"),
+                ("vm8", "vm2"),
+                ("vm5", "web1"),
+                ("hub", "vm4"),
+            ] {
+                let region = |host| lab.host(host).unwrap().plan().region.clone();
+                let expected = lab.topology().rtt_between(&region(from), &region(to));
+                assert_rtt(ping(lab, from, to, 21), expected);
+            }
+        },
+    );
 }
 
 #[test]

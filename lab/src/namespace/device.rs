@@ -53,7 +53,10 @@ impl Netlink {
                 rtnetlink::new_connection()
             })?
             .map_err(LabError::io("opening a netlink socket"))?;
-        Ok(Self { handle, connection: tokio::spawn(connection) })
+        Ok(Self {
+            handle,
+            connection: tokio::spawn(connection),
+        })
     }
 
     /// Makes a veth pair: `device` here, [`HOST_DEVICE`] in the other namespace; both down.
@@ -66,8 +69,15 @@ impl Netlink {
             .address(HOST_HARDWARE_ADDRESS.to_vec())
             .setns_by_fd(other.as_fd().as_raw_fd())
             .build();
-        let pair = LinkVeth::new(device, HOST_DEVICE).set_info_data(InfoData::Veth(InfoVeth::Peer(peer))).build();
-        self.handle.link().add(pair).execute().await.map_err(LabError::netlink(format!("making device {device}")))
+        let pair = LinkVeth::new(device, HOST_DEVICE)
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+            .build();
+        self.handle
+            .link()
+            .add(pair)
+            .execute()
+            .await
+            .map_err(LabError::netlink(format!("making device {device}")))
     }
 
     /// Brings a device up, with or without ARP.
@@ -77,7 +87,12 @@ impl Netlink {
     pub async fn bring_up(&self, device: &str, address_resolution: bool) -> Result<(), LabError> {
         let index = self.index(device).await?;
         let message = LinkUnspec::new_with_index(index).arp(address_resolution).up().build();
-        self.handle.link().change(message).execute().await.map_err(LabError::netlink(format!("bringing {device} up")))
+        self.handle
+            .link()
+            .change(message)
+            .execute()
+            .await
+            .map_err(LabError::netlink(format!("bringing {device} up")))
     }
 
     /// Gives a device an address for itself alone.
@@ -88,7 +103,10 @@ impl Netlink {
         let index = self.index(device).await?;
         let prefix = if address.is_ipv4() { 32 } else { 128 };
         let request = self.handle.address().add(index, address, prefix);
-        request.execute().await.map_err(LabError::netlink(format!("adding {address} to {device}")))
+        request
+            .execute()
+            .await
+            .map_err(LabError::netlink(format!("adding {address} to {device}")))
     }
 
     /// Sends everything else out of a device.
@@ -109,7 +127,10 @@ impl Netlink {
 
     async fn index(&self, device: &str) -> Result<u32, LabError> {
         let mut links = self.handle.link().get().match_name(device.to_owned()).execute();
-        let found = links.try_next().await.map_err(LabError::netlink(format!("finding device {device}")))?;
+        let found = links
+            .try_next()
+            .await
+            .map_err(LabError::netlink(format!("finding device {device}")))?;
         found.map(|link| link.header.index).ok_or_else(|| LabError::Io {
             doing: format!("finding device {device}"),
             source: std::io::ErrorKind::NotFound.into(),

@@ -43,7 +43,9 @@ impl Namespace {
     /// [`LabError::Io`] when `/proc` is not there.
     pub fn current() -> Result<Self, LabError> {
         let file = File::open(OWN_NAMESPACE).map_err(LabError::io("opening the network namespace"))?;
-        Ok(Self { descriptor: Arc::new(file.into()) })
+        Ok(Self {
+            descriptor: Arc::new(file.into()),
+        })
     }
 
     /// Runs a piece of code on a thread inside the namespace and waits for it.

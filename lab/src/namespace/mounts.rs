@@ -28,7 +28,9 @@ pub fn replace_name_service(folder: &Path) -> Result<(), LabError> {
         ("/etc/hosts", HOSTS),
         ("/etc/nsswitch.conf", NSSWITCH_CONF),
     ] {
-        let Some(name) = Path::new(target).file_name() else { continue };
+        let Some(name) = Path::new(target).file_name() else {
+            continue;
+        };
         let source = folder.join(name);
         fs::write(&source, text).map_err(LabError::io(format!("writing {}", source.display())))?;
         if Path::new(target).exists() {
@@ -52,6 +54,16 @@ pub fn replace_name_service(folder: &Path) -> Result<(), LabError> {
 /// # Errors
 /// [`LabError::Io`] when the target does not exist or the mount is refused.
 pub fn bind(source: &Path, target: &Path) -> Result<(), LabError> {
-    mount(Some(source), target, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
-        .map_err(LabError::errno(format!("mounting {} over {}", source.display(), target.display())))
+    mount(
+        Some(source),
+        target,
+        None::<&str>,
+        MsFlags::MS_BIND | MsFlags::MS_REC,
+        None::<&str>,
+    )
+    .map_err(LabError::errno(format!(
+        "mounting {} over {}",
+        source.display(),
+        target.display()
+    )))
 }

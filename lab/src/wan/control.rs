@@ -52,9 +52,17 @@ impl Counters {
     /// Reads one path's counters.
     #[must_use]
     pub fn read(&self, path: usize) -> PathCounts {
-        let [forwarded, lost, cut, duplicated] =
-            self.0.get(path).map(|row| row.each_ref().map(|cell| cell.load(Ordering::Relaxed))).unwrap_or_default();
-        PathCounts { forwarded, lost, cut, duplicated }
+        let [forwarded, lost, cut, duplicated] = self
+            .0
+            .get(path)
+            .map(|row| row.each_ref().map(|cell| cell.load(Ordering::Relaxed)))
+            .unwrap_or_default();
+        PathCounts {
+            forwarded,
+            lost,
+            cut,
+            duplicated,
+        }
     }
 }
 
@@ -70,7 +78,11 @@ impl Wan {
     /// Makes the handle; `hosts` are in the router's order.
     #[must_use]
     pub fn new(matrix: watch::Sender<Matrix>, counters: Arc<Counters>, hosts: Arc<[String]>) -> Self {
-        Self { matrix, counters, hosts }
+        Self {
+            matrix,
+            counters,
+            hosts,
+        }
     }
 
     /// Reads the path from one region to another.
@@ -78,7 +90,11 @@ impl Wan {
     /// # Errors
     /// [`LabError::NoRegion`].
     pub fn path(&self, from: &str, to: &str) -> Result<Path, LabError> {
-        self.matrix.borrow().path(from, to).cloned().ok_or_else(|| LabError::NoRegion(format!("{from} or {to}")))
+        self.matrix
+            .borrow()
+            .path(from, to)
+            .cloned()
+            .ok_or_else(|| LabError::NoRegion(format!("{from} or {to}")))
     }
 
     /// Changes the path from one region to another; packets that are already on the way keep their fate.
@@ -94,7 +110,11 @@ impl Wan {
             }
             found
         });
-        if found { Ok(()) } else { Err(LabError::NoRegion(format!("{from} or {to}"))) }
+        if found {
+            Ok(())
+        } else {
+            Err(LabError::NoRegion(format!("{from} or {to}")))
+        }
     }
 
     /// Changes both directions between two regions.
@@ -147,6 +167,8 @@ impl Wan {
     /// [`LabError::NoRegion`].
     pub fn counts(&self, from: &str, to: &str) -> Result<PathCounts, LabError> {
         let index = self.matrix.borrow().index(from, to);
-        Ok(self.counters.read(index.ok_or_else(|| LabError::NoRegion(format!("{from} or {to}")))?))
+        Ok(self
+            .counters
+            .read(index.ok_or_else(|| LabError::NoRegion(format!("{from} or {to}")))?))
     }
 }

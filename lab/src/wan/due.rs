@@ -20,7 +20,10 @@ struct Entry<T> {
 
 impl<T> Default for DueQueue<T> {
     fn default() -> Self {
-        Self { heap: BinaryHeap::new(), sequence: 0 }
+        Self {
+            heap: BinaryHeap::new(),
+            sequence: 0,
+        }
     }
 }
 
@@ -28,7 +31,11 @@ impl<T> DueQueue<T> {
     /// Adds an item that is due at a time.
     pub fn push(&mut self, at: Duration, item: T) {
         self.sequence += 1;
-        self.heap.push(Entry { at, sequence: self.sequence, item });
+        self.heap.push(Entry {
+            at,
+            sequence: self.sequence,
+            item,
+        });
     }
 
     /// When the first item is due.

@@ -161,9 +161,15 @@ impl Router {
     #[must_use]
     pub fn new(hosts: Vec<Attachment>, regions: usize, random: Random) -> Self {
         let addresses = hosts.iter().enumerate();
-        let by_address =
-            addresses.flat_map(|(index, host)| host.addresses.iter().map(move |address| (*address, index))).collect();
-        Self { hosts, by_address, last_due: vec![Duration::ZERO; regions * regions], random }
+        let by_address = addresses
+            .flat_map(|(index, host)| host.addresses.iter().map(move |address| (*address, index)))
+            .collect();
+        Self {
+            hosts,
+            by_address,
+            last_due: vec![Duration::ZERO; regions * regions],
+            random,
+        }
     }
 
     /// Decides about a packet that left host number `from` at `now` (any monotonic clock, the same for all calls).
@@ -195,7 +201,12 @@ impl Router {
             at += matrix.syn_delays.get(host).copied().unwrap_or_default();
         }
         let copies = if self.random.chance(path.duplicate) { 2 } else { 1 };
-        Fate::Deliver { path: index, host, at, copies }
+        Fate::Deliver {
+            path: index,
+            host,
+            at,
+            copies,
+        }
     }
 }
 

@@ -53,20 +53,26 @@ pub fn read(frame: &[u8]) -> Option<Headers> {
 }
 
 fn opens_tcp(packet: &[u8], header_length: usize) -> bool {
-    packet.get(header_length + 13).is_some_and(|flags| flags & (FLAG_SYN | FLAG_ACK) == FLAG_SYN)
+    packet
+        .get(header_length + 13)
+        .is_some_and(|flags| flags & (FLAG_SYN | FLAG_ACK) == FLAG_SYN)
 }
 
 /// Takes one hop off a frame that [`read`] understood and mends the IPv4 header checksum (RFC 1624, equation 3).
 pub fn take_hop(frame: &mut [u8]) {
     let is_v4 = frame.get(12..14).is_some_and(|kind| kind == TYPE_IPV4);
-    let Some(packet) = frame.get_mut(ETHERNET_LENGTH..) else { return };
+    let Some(packet) = frame.get_mut(ETHERNET_LENGTH..) else {
+        return;
+    };
     if !is_v4 {
         if let Some(limit) = packet.get_mut(7) {
             *limit = limit.saturating_sub(1);
         }
         return;
     }
-    let Some([hops, _, sum_high, sum_low]) = packet.get_mut(8..12) else { return };
+    let Some([hops, _, sum_high, sum_low]) = packet.get_mut(8..12) else {
+        return;
+    };
     if *hops == 0 {
         return;
     }
@@ -82,7 +88,10 @@ mod tests {
     use super::*;
 
     fn checksum(header: &[u8]) -> u16 {
-        let mut sum: u32 = header.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
+        let mut sum: u32 = header
+            .chunks(2)
+            .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
+            .sum();
         while sum > 0xffff {
             sum = (sum & 0xffff) + (sum >> 16);
         }
@@ -117,8 +126,13 @@ mod tests {
 
     #[test]
     fn only_a_syn_without_ack_opens_a_connection() {
-        for (protocol, flags, opens) in [(6, 0x02, true), (6, 0xc2, true), (6, 0x12, false), (6, 0x10, false), (17, 0x02, false)]
-        {
+        for (protocol, flags, opens) in [
+            (6, 0x02, true),
+            (6, 0xc2, true),
+            (6, 0x12, false),
+            (6, 0x10, false),
+            (17, 0x02, false),
+        ] {
             let headers = read(&frame(64, protocol, flags)).unwrap();
             assert_eq!(headers.opens_tcp, opens, "protocol {protocol} flags {flags:#x}");
             assert_eq!(headers.destination, "10.3.0.2".parse::<IpAddr>().unwrap());

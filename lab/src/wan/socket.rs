@@ -38,7 +38,13 @@ nix::setsockopt_impl!(OffloadHeader, libc::SOL_PACKET, libc::PACKET_VNET_HDR, bo
 #[derive(Debug, Clone, Copy)]
 struct IgnoreOutgoing;
 
-nix::setsockopt_impl!(IgnoreOutgoing, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, bool, SetBool);
+nix::setsockopt_impl!(
+    IgnoreOutgoing,
+    libc::SOL_PACKET,
+    libc::PACKET_IGNORE_OUTGOING,
+    bool,
+    SetBool
+);
 
 /// A packet socket bound to one device.
 #[derive(Debug)]
@@ -54,7 +60,8 @@ impl Port {
     pub fn open(device: &str) -> Result<Self, LabError> {
         let doing = |what: &str| LabError::errno(format!("{what} a packet socket on {device}"));
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-        let socket = socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll).map_err(doing("opening"))?;
+        let socket =
+            socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll).map_err(doing("opening"))?;
         setsockopt(&socket, OffloadHeader, &true).map_err(doing("setting the offload header of"))?;
         setsockopt(&socket, IgnoreOutgoing, &true).map_err(doing("setting the direction of"))?;
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true).map_err(doing("setting the time stamps of"))?;
@@ -83,21 +90,35 @@ impl Port {
         let mut control = nix::cmsg_space!(TimeSpec);
         let (length, stamp) = {
             let mut slices = [IoSliceMut::new(buffer)];
-            let message = match recvmsg::<()>(self.socket.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::empty())
-            {
+            let message = match recvmsg::<()>(
+                self.socket.as_raw_fd(),
+                &mut slices,
+                Some(&mut control),
+                MsgFlags::empty(),
+            ) {
                 Ok(message) => message,
                 Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
                 Err(errno) => return Err(errno),
             };
             let stamp = message.cmsgs()?.find_map(|control| {
-                if let ControlMessageOwned::ScmTimestampns(stamp) = control { Some(Duration::from(stamp)) } else { None }
+                if let ControlMessageOwned::ScmTimestampns(stamp) = control {
+                    Some(Duration::from(stamp))
+                } else {
+                    None
+                }
             });
             (message.bytes, stamp)
         };
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
         // A stepped wall clock must not turn into delay: ages beyond a second are not believed.
         let age = stamp.map_or(Duration::ZERO, |stamp| now.saturating_sub(stamp));
-        let age = if age > Duration::from_secs(1) { Duration::ZERO } else { age };
+        let age = if age > Duration::from_secs(1) {
+            Duration::ZERO
+        } else {
+            age
+        };
         Ok(Some((&mut buffer[..length], age)))
     }
 
@@ -106,7 +127,14 @@ impl Port {
     /// # Errors
     /// The error number; `EAGAIN` and `ENOBUFS` mean that the host does not keep up.
     pub fn send(&self, frame: &[u8]) -> Result<(), Errno> {
-        sendmsg::<()>(self.socket.as_raw_fd(), &[IoSlice::new(frame)], &[], MsgFlags::empty(), None).map(drop)
+        sendmsg::<()>(
+            self.socket.as_raw_fd(),
+            &[IoSlice::new(frame)],
+            &[],
+            MsgFlags::empty(),
+            None,
+        )
+        .map(drop)
     }
 }
 

@@ -7,16 +7,33 @@ fn regions() -> Vec<String> {
 }
 
 fn router() -> Router {
-    let host = |region, address: &str| Attachment { region, addresses: vec![address.parse().unwrap()] };
-    Router::new(vec![host(0, "10.1.0.1"), host(1, "10.2.0.1"), host(1, "10.2.0.2")], 2, Random::new(1))
+    let host = |region, address: &str| Attachment {
+        region,
+        addresses: vec![address.parse().unwrap()],
+    };
+    Router::new(
+        vec![host(0, "10.1.0.1"), host(1, "10.2.0.1"), host(1, "10.2.0.2")],
+        2,
+        Random::new(1),
+    )
 }
 
 fn matrix(path: &Path) -> Matrix {
-    Matrix::new(&regions(), 3, |from, to| if (from, to) == ("a", "b") { path.clone() } else { Path::default() })
+    Matrix::new(&regions(), 3, |from, to| {
+        if (from, to) == ("a", "b") {
+            path.clone()
+        } else {
+            Path::default()
+        }
+    })
 }
 
 fn to(address: &str) -> Headers {
-    Headers { destination: address.parse().unwrap(), opens_tcp: false, hop_limit: 64 }
+    Headers {
+        destination: address.parse().unwrap(),
+        opens_tcp: false,
+        hop_limit: 64,
+    }
 }
 
 fn due(fate: Fate) -> Duration {
@@ -28,18 +45,29 @@ fn due(fate: Fate) -> Duration {
 
 #[test]
 fn packet_arrives_after_the_latency_of_its_direction() {
-    let matrix = matrix(&Path { latency: 5 * MS, ..Path::default() });
+    let matrix = matrix(&Path {
+        latency: 5 * MS,
+        ..Path::default()
+    });
     let mut router = router();
     assert_eq!(
         router.route(&matrix, 0, &to("10.2.0.2"), 7 * MS),
-        Fate::Deliver { path: 1, host: 2, at: 12 * MS, copies: 1 }
+        Fate::Deliver {
+            path: 1,
+            host: 2,
+            at: 12 * MS,
+            copies: 1
+        }
     );
     assert_eq!(due(router.route(&matrix, 1, &to("10.1.0.1"), 7 * MS)), 7 * MS);
 }
 
 #[test]
 fn cut_path_drops_everything_and_says_so() {
-    let matrix = matrix(&Path { up: false, ..Path::default() });
+    let matrix = matrix(&Path {
+        up: false,
+        ..Path::default()
+    });
     assert_eq!(router().route(&matrix, 0, &to("10.2.0.1"), MS), Fate::Cut { path: 1 });
 }
 
@@ -47,25 +75,52 @@ fn cut_path_drops_everything_and_says_so() {
 fn unknown_destination_and_last_hop_end_nowhere() {
     let matrix = matrix(&Path::default());
     assert_eq!(router().route(&matrix, 0, &to("10.9.0.1"), MS), Fate::Nowhere);
-    assert_eq!(router().route(&matrix, 0, &Headers { hop_limit: 1, ..to("10.2.0.1") }, MS), Fate::Nowhere);
+    assert_eq!(
+        router().route(
+            &matrix,
+            0,
+            &Headers {
+                hop_limit: 1,
+                ..to("10.2.0.1")
+            },
+            MS
+        ),
+        Fate::Nowhere
+    );
 }
 
 #[test]
 fn loss_is_as_frequent_as_set() {
-    let matrix = matrix(&Path { loss: 0.1, ..Path::default() });
+    let matrix = matrix(&Path {
+        loss: 0.1,
+        ..Path::default()
+    });
     let mut router = router();
-    let lost = (0..20_000).filter(|_| router.route(&matrix, 0, &to("10.2.0.1"), MS) == Fate::Lost { path: 1 }).count();
+    let lost = (0..20_000)
+        .filter(|_| router.route(&matrix, 0, &to("10.2.0.1"), MS) == Fate::Lost { path: 1 })
+        .count();
     assert!((1_800..2_200).contains(&lost), "{lost}");
 }
 
 #[test]
 fn jitter_spreads_evenly_and_keeps_the_order_unless_told_otherwise() {
     for reorder in [false, true] {
-        let matrix = matrix(&Path { latency: 10 * MS, jitter: 4 * MS, reorder, ..Path::default() });
+        let matrix = matrix(&Path {
+            latency: 10 * MS,
+            jitter: 4 * MS,
+            reorder,
+            ..Path::default()
+        });
         let mut router = router();
-        let dues: Vec<_> = (0..2_000_u32).map(|n| due(router.route(&matrix, 0, &to("10.2.0.1"), n * MS))).collect();
+        let dues: Vec<_> = (0..2_000_u32)
+            .map(|n| due(router.route(&matrix, 0, &to("10.2.0.1"), n * MS)))
+            .collect();
         assert_eq!(dues.is_sorted(), !reorder);
-        assert!(dues.iter().zip(0..).all(|(at, n)| (n * MS + 6 * MS..=n * MS + 14 * MS).contains(at)));
+        assert!(
+            dues.iter()
+                .zip(0..)
+                .all(|(at, n)| (n * MS + 6 * MS..=n * MS + 14 * MS).contains(at))
+        );
         if reorder {
             let mean = dues.iter().zip(0..).map(|(at, n)| *at - n * MS).sum::<Duration>() / 2_000;
             assert!(mean.abs_diff(10 * MS) < MS / 5, "{mean:?}");
@@ -75,10 +130,16 @@ fn jitter_spreads_evenly_and_keeps_the_order_unless_told_otherwise() {
 
 #[test]
 fn held_back_syn_does_not_hold_back_others() {
-    let mut matrix = matrix(&Path { latency: 5 * MS, ..Path::default() });
+    let mut matrix = matrix(&Path {
+        latency: 5 * MS,
+        ..Path::default()
+    });
     matrix.set_syn_delay(1, 50 * MS);
     let mut router = router();
-    let syn = |address| Headers { opens_tcp: true, ..to(address) };
+    let syn = |address| Headers {
+        opens_tcp: true,
+        ..to(address)
+    };
     assert_eq!(due(router.route(&matrix, 0, &syn("10.2.0.1"), MS)), 56 * MS);
     assert_eq!(due(router.route(&matrix, 0, &syn("10.2.0.2"), MS)), 6 * MS);
     assert_eq!(due(router.route(&matrix, 0, &to("10.2.0.1"), 2 * MS)), 7 * MS);
@@ -86,10 +147,17 @@ fn held_back_syn_does_not_hold_back_others() {
 
 #[test]
 fn equal_seeds_give_equal_fates() {
-    let matrix = matrix(&Path { loss: 0.3, jitter: MS, duplicate: 0.2, ..Path::default() });
+    let matrix = matrix(&Path {
+        loss: 0.3,
+        jitter: MS,
+        duplicate: 0.2,
+        ..Path::default()
+    });
     let run = || {
         let mut router = router();
-        (0..200_u32).map(|n| router.route(&matrix, 0, &to("10.2.0.1"), n * MS)).collect::<Vec<_>>()
+        (0..200_u32)
+            .map(|n| router.route(&matrix, 0, &to("10.2.0.1"), n * MS))
+            .collect::<Vec<_>>()
     };
     assert_eq!(run(), run());
 }
