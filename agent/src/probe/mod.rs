@@ -3,6 +3,8 @@
 //! Every probe that left ends in exactly one [`ProbeResult`], and only once its window has closed: nothing in flight is
 //! ever counted.
 
+pub mod http;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
