@@ -7,6 +7,10 @@ use ipnet::IpNet;
 use url::Url;
 use xprober_proto::{AgentId, Limits, Region, Zone};
 
+mod file;
+
+pub use file::AgentOverrides;
+
 /// Everything the agent runs by.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AgentSettings {

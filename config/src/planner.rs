@@ -6,6 +6,14 @@ use std::time::Duration;
 use ipnet::IpNet;
 use xprober_proto::{Limits, ProbeKind, ProbeSpec, Region};
 
+mod file;
+
+mod line;
+
+mod target;
+
+pub use file::PlannerOverrides;
+
 /// Everything the planner runs by.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlannerSettings {
@@ -93,3 +101,6 @@ impl Agents {
             || self.allowed_networks.iter().any(|network| network.contains(&address))
     }
 }
+
+#[cfg(test)]
+mod tests;

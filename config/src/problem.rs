@@ -5,7 +5,8 @@ use std::fmt;
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// 1-based line in the file; `None` for a value that came from a flag or the environment, or for a missing key.
+    /// 1-based line in the file, for a missing key that of the mapping it should be in; `None` for a value that came
+    /// from a flag or the environment.
     pub line: Option<usize>,
     /// Path of the key, as in `lines[0].rtt_budget`, or the flag or variable; empty for the document itself.
     pub key: String,

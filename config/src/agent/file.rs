@@ -1,0 +1,311 @@
+//! What `agent.yml`, the environment and the flags say, and the default of everything they leave out.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use url::Url;
+use xprober_proto::Addresses;
+
+use super::{AgentSettings, Detail, HardLimits, Metadata, Push, RemoteWrite, ServerAddress};
+use crate::limits::{self, LONGEST};
+use crate::load::{LoadError, Override, read_text};
+use crate::problem::Problems;
+use crate::reader::{Field, Mapping, Report, not_one_of};
+use crate::value::{self, InvalidValue, Parsed, duration_within, network, quote, whole_number};
+use crate::{headers, yaml};
+
+/// The old tool's port on this machine.
+const GRPC_SERVER_ADDRESS: (IpAddr, u16) = (IpAddr::V4(Ipv4Addr::LOCALHOST), 6001);
+/// Link-local address that the clouds agree on.
+const METADATA_ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+const QUEUE_MAX_BYTES: u64 = 64 << 20;
+const QUEUE_MAX_AGE: Duration = Duration::from_hours(1);
+const PUSH_INTERVAL: Duration = Duration::from_secs(5);
+const MAX_SAMPLES_PER_REQUEST: usize = 2_000;
+const DETAIL: Detail = Detail::Target;
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Below this a request with every series of one target would not fit the queue.
+const SMALLEST_QUEUE_BYTES: u64 = 64 << 10;
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
+const SHORTEST_PUSH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Headers that the remote-write protocol or the connection fixes.
+const RESERVED_HEADERS: [&str; 7] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "transfer-encoding",
+    "user-agent",
+    "x-prometheus-remote-write-version",
+];
+
+/// What stands for the file in problems when there is none.
+const NO_FILE: &str = "agent settings";
+
+/// Values that win over the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AgentOverrides {
+    /// For `grpc_server_address`.
+    pub grpc_server_address: Option<Override>,
+    /// For `remote_write.url`.
+    pub remote_write_url: Option<Override>,
+    /// For `region`.
+    pub region: Option<Override>,
+    /// For `zone`.
+    pub zone: Option<Override>,
+    /// For `agent_id`.
+    pub agent_id: Option<Override>,
+    /// For `probe_address`: one address, or one of each family with a comma between them.
+    pub probe_address: Option<Override>,
+    /// For `metadata.url`.
+    pub metadata_url: Option<Override>,
+    /// For `drain_timeout`.
+    pub drain_timeout: Option<Override>,
+}
+
+impl AgentSettings {
+    /// Loads a file, if there is one; what flags and the environment say wins.
+    ///
+    /// # Errors
+    /// The file cannot be read, or something is wrong; then all problems are told.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers build the overrides for this one call"
+    )]
+    pub fn load(file: Option<&Path>, overrides: AgentOverrides) -> Result<Self, LoadError> {
+        let (name, text) = match file {
+            Some(path) => (path.display().to_string(), read_text(path)?),
+            None => (NO_FILE.to_owned(), String::new()),
+        };
+        Ok(Self::parse(&name, &text, &overrides)?)
+    }
+
+    /// Reads the text of a file; what flags and the environment say wins. `file_name` is shown in problems.
+    ///
+    /// # Errors
+    /// Every problem of the text and the overrides.
+    pub fn parse(file_name: &str, text: &str, overrides: &AgentOverrides) -> Result<Self, Problems> {
+        let refuse = |problem| Problems {
+            file: file_name.to_owned(),
+            problems: vec![problem],
+        };
+        let node = yaml::read(text).map_err(refuse)?;
+        let report = Report::default();
+        let settings = read(Field::root(&report, &node).mapping(), overrides);
+        report.finish(file_name)?;
+        // Without a problem everything that is required was there.
+        settings.ok_or_else(|| {
+            refuse(crate::Problem {
+                line: None,
+                key: "remote_write.url".to_owned(),
+                message: format!("is missing: {MISSING_URL}"),
+            })
+        })
+    }
+}
+
+const MISSING_URL: &str = "say where samples go with --remote-write.url or the key remote_write.url, \
+                           as in http://prometheus:9090/api/v1/write";
+
+/// `None` when there is no place to send samples to; that was told.
+fn read(mut file: Mapping<'_>, overrides: &AgentOverrides) -> Option<AgentSettings> {
+    let grpc_server_address = file
+        .take("grpc_server_address")
+        .read_or(overrides.grpc_server_address.as_ref(), value::server_address)
+        .unwrap_or_else(|| ServerAddress {
+            host: GRPC_SERVER_ADDRESS.0.to_string(),
+            port: GRPC_SERVER_ADDRESS.1,
+        });
+    let region = file.take("region").read_or(overrides.region.as_ref(), value::name);
+    let zone = file.take("zone").read_or(overrides.zone.as_ref(), value::name);
+    let agent_id = file.take("agent_id").read_or(overrides.agent_id.as_ref(), value::name);
+    let probe_addresses = read_addresses(&file.take("probe_address"), overrides.probe_address.as_ref());
+    let metadata = read_metadata(file.take("metadata").mapping(), overrides);
+    let remote_write = read_remote_write(file.take("remote_write").mapping(), overrides);
+    let push = read_push(file.take("push").mapping());
+    let (limits, allowed_networks) = read_limits(file.take("limits").mapping());
+    let http_ca_file = read_http(file.take("http").mapping());
+    let detail = file.take("detail").read(detail).unwrap_or(DETAIL);
+    let drain_timeout = file
+        .take("drain_timeout")
+        .read_or(
+            overrides.drain_timeout.as_ref(),
+            duration_within(Duration::ZERO, LONGEST),
+        )
+        .unwrap_or(DRAIN_TIMEOUT);
+    file.finish();
+    Some(AgentSettings {
+        grpc_server_address,
+        region,
+        zone,
+        agent_id,
+        probe_addresses,
+        metadata: metadata?,
+        remote_write: remote_write?,
+        push,
+        limits: HardLimits {
+            limits,
+            allowed_networks,
+            http_ca_file,
+        },
+        detail,
+        drain_timeout,
+    })
+}
+
+/// The file has one text or a list, flags and variables have one text; each text may hold several addresses.
+fn read_addresses(field: &Field<'_>, outside: Option<&Override>) -> Vec<IpAddr> {
+    let listed: Vec<IpAddr> = field
+        .one_or_more()
+        .into_iter()
+        .filter_map(|item| item.required("remove the empty item").read(addresses))
+        .flatten()
+        .collect();
+    if let Err(error) = one_of_each(listed.clone()) {
+        field.problem(error.to_string());
+    }
+    match outside {
+        Some(_) => field
+            .absent()
+            .read_or(outside, |text| addresses(text).and_then(one_of_each))
+            .unwrap_or_default(),
+        None => listed,
+    }
+}
+
+fn addresses(text: &str) -> Parsed<Vec<IpAddr>> {
+    text.split(',').map(|part| address(part.trim())).collect()
+}
+
+fn address(text: &str) -> Parsed<IpAddr> {
+    text.parse()
+        .ok()
+        .filter(|address| Addresses::of(*address).is_some())
+        .ok_or_else(|| {
+            InvalidValue::new(format!(
+                "{} is not an address that can be probed: use an IPv4 or IPv6 literal, neither unspecified nor multicast",
+                quote(text)
+            ))
+        })
+}
+
+fn one_of_each(addresses: Vec<IpAddr>) -> Parsed<Vec<IpAddr>> {
+    let v4 = addresses.iter().filter(|address| address.is_ipv4()).count();
+    if v4 <= 1 && addresses.len() - v4 <= 1 {
+        return Ok(addresses);
+    }
+    Err(InvalidValue::new(
+        "has two addresses of one family: use at most one IPv4 and one IPv6 address",
+    ))
+}
+
+fn read_metadata(mut mapping: Mapping<'_>, overrides: &AgentOverrides) -> Option<Metadata> {
+    let url = mapping
+        .take("url")
+        .read_or(overrides.metadata_url.as_ref(), value::http_url);
+    let timeout = mapping
+        .take("timeout")
+        .read(duration_within(SHORTEST_TIMEOUT, LONGEST))
+        .unwrap_or(METADATA_TIMEOUT);
+    mapping.finish();
+    let url = match url {
+        Some(url) => url,
+        None => Url::parse(&format!("http://{METADATA_ADDRESS}")).ok()?,
+    };
+    Some(Metadata { url, timeout })
+}
+
+fn read_remote_write(mut mapping: Mapping<'_>, overrides: &AgentOverrides) -> Option<RemoteWrite> {
+    let url_field = mapping.take("url");
+    let url_field = if overrides.remote_write_url.is_some() {
+        url_field
+    } else {
+        url_field.required(MISSING_URL)
+    };
+    let url = url_field.read_or(overrides.remote_write_url.as_ref(), value::http_url);
+    let timeout = mapping
+        .take("timeout")
+        .read(duration_within(SHORTEST_TIMEOUT, LONGEST))
+        .unwrap_or(WRITE_TIMEOUT);
+    let ca_file = mapping.take("ca_file").read(value::file_path);
+    let headers = headers::read(
+        mapping.take("headers"),
+        &RESERVED_HEADERS,
+        "the remote-write protocol fixes it",
+    );
+    let (queue_max_bytes, queue_max_age) = read_queue(mapping.take("queue").mapping());
+    mapping.finish();
+    Some(RemoteWrite {
+        url: url?,
+        timeout,
+        queue_max_bytes,
+        queue_max_age,
+        ca_file,
+        headers,
+    })
+}
+
+fn read_queue(mut mapping: Mapping<'_>) -> (u64, Duration) {
+    let max_bytes = mapping.take("max_bytes").read(queue_size).unwrap_or(QUEUE_MAX_BYTES);
+    let max_age = mapping
+        .take("max_age")
+        .read(duration_within(Duration::from_secs(1), 365 * LONGEST))
+        .unwrap_or(QUEUE_MAX_AGE);
+    mapping.finish();
+    (max_bytes, max_age)
+}
+
+fn queue_size(text: &str) -> Parsed<u64> {
+    let size = value::byte_size(text)?;
+    if size >= SMALLEST_QUEUE_BYTES {
+        return Ok(size);
+    }
+    Err(InvalidValue::new(format!(
+        "{} is too small: use at least {}KiB",
+        quote(text),
+        SMALLEST_QUEUE_BYTES >> 10
+    )))
+}
+
+fn read_push(mut mapping: Mapping<'_>) -> Push {
+    let push = Push {
+        interval: mapping
+            .take("interval")
+            .read(duration_within(SHORTEST_PUSH_INTERVAL, LONGEST))
+            .unwrap_or(PUSH_INTERVAL),
+        max_samples_per_request: mapping
+            .take("max_samples_per_request")
+            .read(whole_number(1, 100_000))
+            .unwrap_or(MAX_SAMPLES_PER_REQUEST),
+    };
+    mapping.finish();
+    push
+}
+
+fn read_limits(mut mapping: Mapping<'_>) -> (xprober_proto::Limits, Vec<IpNet>) {
+    let limits = limits::read(&mut mapping);
+    let everywhere = || vec![IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())];
+    let networks = mapping.take("allowed_networks").read_list(network);
+    mapping.finish();
+    (limits, networks.unwrap_or_else(everywhere))
+}
+
+fn read_http(mut mapping: Mapping<'_>) -> Option<std::path::PathBuf> {
+    let ca_file = mapping.take("ca_file").read(value::file_path);
+    mapping.finish();
+    ca_file
+}
+
+fn detail(text: &str) -> Parsed<Detail> {
+    match text {
+        "target" => Ok(Detail::Target),
+        "region" => Ok(Detail::Region),
+        _ => Err(InvalidValue::new(not_one_of(text, &["target", "region"]))),
+    }
+}

@@ -1,0 +1,270 @@
+//! Scalars of the configuration: what one text means, or a sentence that says what is allowed.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use ipnet::IpNet;
+use url::Url;
+use xprober_proto::HostName;
+
+use crate::agent::ServerAddress;
+use crate::duration;
+
+/// Longest text that becomes a label value, bytes; the receivers' limit is far above it.
+pub const MAX_TEXT_BYTES: usize = 1_000;
+
+/// Says what is wrong with one value and what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidValue(pub(crate) String);
+
+impl InvalidValue {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+}
+
+/// What every parser of a scalar answers.
+pub type Parsed<T> = Result<T, InvalidValue>;
+
+/// Quotes at most 64 characters of a user's text, escaped, so that it stays on one line.
+pub(crate) fn quote(text: &str) -> String {
+    const SHOWN: usize = 64;
+    if text.chars().nth(SHOWN).is_none() {
+        return format!("{text:?}");
+    }
+    let start: String = text.chars().take(SHOWN).collect();
+    format!("{start:?}...")
+}
+
+/// Parses a Go-style listen address; `:6001` means every interface, IPv6 and IPv4.
+///
+/// # Errors
+/// Host names are refused: which interface they mean depends on the resolver.
+pub fn listen_address(text: &str) -> Parsed<SocketAddr> {
+    let parsed = match text.strip_prefix(':') {
+        Some(port) => port_number(port).map(|port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))),
+        None => text.parse().ok(),
+    };
+    parsed.ok_or_else(|| {
+        InvalidValue::new(format!(
+            "{} is not a listen address: use :PORT, IPv4:PORT or [IPv6]:PORT",
+            quote(text)
+        ))
+    })
+}
+
+/// Parses `host:port` of the planner; `:6001` means this machine, as it did in the old tool.
+///
+/// # Errors
+/// The text is not a host name or address literal followed by a port from 1 to 65535.
+pub fn server_address(text: &str) -> Parsed<ServerAddress> {
+    let (host, port) = match text.strip_prefix(':') {
+        Some(port) => (
+            Some(HostName::Address(std::net::Ipv4Addr::LOCALHOST.into())),
+            port_number(port),
+        ),
+        None => match host_and_port(text) {
+            Some((host, port)) => (Some(host), Some(port)),
+            None => (None, None),
+        },
+    };
+    match (host, port.filter(|port| *port != 0)) {
+        (Some(host), Some(port)) => Ok(ServerAddress {
+            host: host.to_string(),
+            port,
+        }),
+        (None, _) | (_, None) => Err(InvalidValue::new(format!(
+            "{} is not a server address: use HOST:PORT without a scheme, or :PORT for this machine",
+            quote(text)
+        ))),
+    }
+}
+
+/// Splits `host:port` or `[IPv6]:port`; `None` when either is wrong.
+pub(crate) fn host_and_port(text: &str) -> Option<(HostName, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let port = port_number(port).filter(|port| *port != 0)?;
+    let host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(literal) => HostName::Address(IpAddr::V6(literal.parse().ok()?)),
+        // An IPv6 literal without brackets: nobody knows where the port starts.
+        None if host.contains(':') => return None,
+        None => host.parse().ok()?,
+    };
+    Some((host, port))
+}
+
+fn port_number(text: &str) -> Option<u16> {
+    // `u16::from_str` takes a leading plus sign.
+    text.chars().all(|c| c.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// Parses a share: `0.1%` or `0.001`, 0 to 1 afterwards.
+///
+/// # Errors
+/// The text is not a number, or lies outside 0..=100 %.
+pub fn ratio(text: &str) -> Parsed<f64> {
+    let (number, scale) = match text.strip_suffix('%') {
+        Some(percent) => (percent.trim_end(), 100.0),
+        None => (text, 1.0),
+    };
+    // `f64::from_str` takes "inf", "nan" and "1e-3" too; only the last is a share.
+    let plain = number.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    plain
+        .then(|| number.parse::<f64>().ok())
+        .flatten()
+        .map(|value| value / scale)
+        .filter(|ratio| (0.0..=1.0).contains(ratio))
+        .ok_or_else(|| {
+            InvalidValue::new(format!(
+                "{} is not a share: use 0% to 100%, or a number from 0 to 1",
+                quote(text)
+            ))
+        })
+}
+
+/// Parses a size: `64MiB`, `1GB`, or a bare number of bytes.
+///
+/// # Errors
+/// The text is not a whole number with a known unit, or is over 2^64 - 1 bytes.
+pub fn byte_size(text: &str) -> Parsed<u64> {
+    const UNITS: [(&str, u64); 9] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+        ("kB", 1_000),
+        ("KB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("TB", 1_000_000_000_000),
+    ];
+    let (number, scale) = UNITS
+        .iter()
+        .find_map(|(unit, scale)| text.strip_suffix(unit).map(|number| (number, *scale)))
+        .unwrap_or_else(|| (text.strip_suffix('B').unwrap_or(text), 1));
+    let digits = number.chars().all(|c| c.is_ascii_digit());
+    digits
+        .then(|| number.parse::<u64>().ok())
+        .flatten()
+        .and_then(|number| number.checked_mul(scale))
+        .ok_or_else(|| {
+            InvalidValue::new(format!(
+                "{} is not a size: use a whole number with KiB, MiB, GiB, kB, MB or GB, as in 64MiB",
+                quote(text)
+            ))
+        })
+}
+
+/// Parses a duration and holds it to a range.
+pub(crate) fn duration_within(min: Duration, max: Duration) -> impl Fn(&str) -> Parsed<Duration> {
+    move |text| {
+        let value = duration::parse(text)?;
+        if (min..=max).contains(&value) {
+            return Ok(value);
+        }
+        Err(InvalidValue::new(format!(
+            "{} is out of range: use {} to {}",
+            duration::format(value),
+            duration::format(min),
+            duration::format(max)
+        )))
+    }
+}
+
+/// Parses a whole number and holds it to a range.
+pub(crate) fn whole_number<T>(min: T, max: T) -> impl Fn(&str) -> Parsed<T>
+where
+    T: TryFrom<u64> + PartialOrd + std::fmt::Display,
+{
+    move |text| {
+        let digits = text.chars().all(|c| c.is_ascii_digit());
+        let parsed = digits.then(|| text.parse::<u64>().ok()).flatten();
+        parsed
+            .and_then(|value| T::try_from(value).ok())
+            .filter(|value| (&min..=&max).contains(&value))
+            .ok_or_else(|| InvalidValue::new(format!("{} is not a whole number from {min} to {max}", quote(text))))
+    }
+}
+
+/// Parses one of our checked names; their errors already say what is allowed.
+pub(crate) fn name<T>(text: &str) -> Parsed<T>
+where
+    T: FromStr,
+    T::Err: std::fmt::Display,
+{
+    text.parse::<T>().map_err(|error| InvalidValue::new(error.to_string()))
+}
+
+/// Takes text that becomes a label value; may be empty.
+pub(crate) fn label(text: &str) -> Parsed<String> {
+    if text.len() <= MAX_TEXT_BYTES && !text.contains(char::is_control) {
+        return Ok(text.to_owned());
+    }
+    Err(InvalidValue::new(format!(
+        "{} is not allowed: use at most {MAX_TEXT_BYTES} bytes without control characters",
+        quote(text)
+    )))
+}
+
+/// Parses a network, `10.0.0.0/8`; a bare address is a network of one.
+pub(crate) fn network(text: &str) -> Parsed<IpNet> {
+    let parsed = text
+        .parse::<IpNet>()
+        .ok()
+        .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    let network = parsed.ok_or_else(|| {
+        InvalidValue::new(format!(
+            "{} is not a network: use ADDRESS/PREFIX, as in 10.0.0.0/8 or fd00::/8",
+            quote(text)
+        ))
+    })?;
+    if network.addr() == network.network() {
+        return Ok(network);
+    }
+    Err(InvalidValue::new(format!(
+        "{text} has bits set behind its prefix: use {} for the network or {} for the one address",
+        network.trunc(),
+        network.addr()
+    )))
+}
+
+/// Parses an absolute http or https URL without user and password. The text may hold a secret and is never quoted.
+pub(crate) fn http_url(text: &str) -> Parsed<Url> {
+    let url = Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .ok_or_else(|| InvalidValue::new("is not an absolute URL that starts with http:// or https://"))?;
+    if url.username().is_empty() && url.password().is_none() {
+        return Ok(url);
+    }
+    Err(InvalidValue::new(
+        "has a user or password, which URLs leak into logs and labels: use headers with Authorization instead",
+    ))
+}
+
+/// Parses the path of a file, which is not opened here: `check` may run on another machine.
+pub(crate) fn file_path(text: &str) -> Parsed<std::path::PathBuf> {
+    if text.is_empty() || text.contains('\0') {
+        return Err(InvalidValue::new("is not the path of a file"));
+    }
+    Ok(text.into())
+}
+
+/// Parses the name of a request header.
+pub(crate) fn header_name(text: &str) -> Parsed<HeaderName> {
+    text.parse()
+        .map_err(|_| InvalidValue::new("is not the name of a header: use letters, digits and dashes"))
+}
+
+/// Parses the value of a request header, which may be a secret: it is never quoted and marked for those who print it.
+pub(crate) fn header_value(text: &str) -> Parsed<HeaderValue> {
+    let mut value = HeaderValue::from_str(text)
+        .ok()
+        .filter(|value| value.to_str().is_ok())
+        .ok_or_else(|| InvalidValue::new("has a value that no header can carry: use visible ASCII characters"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
