@@ -85,6 +85,10 @@ impl<'de> Visitor<'de> for NodeSeed<'_> {
         f.write_str("text, a number, true, false, a list or a mapping")
     }
 
+    fn visit_none<E: Error>(self) -> Result<Node, E> {
+        Ok(unlocated(Content::Null))
+    }
+
     fn visit_unit<E: Error>(self) -> Result<Node, E> {
         Ok(unlocated(Content::Null))
     }
