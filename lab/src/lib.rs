@@ -42,6 +42,8 @@ pub mod namespace;
 
 pub mod wan;
 
+pub mod servers;
+
 pub mod world;
 
 pub mod echo;

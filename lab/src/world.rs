@@ -1,6 +1,6 @@
 //! The lab itself: builds the hosts and the WAN of a topology, owns them, and takes them down.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +12,11 @@ use crate::error::LabError;
 use crate::forward;
 use crate::namespace::device::{self, HOST_DEVICE, Netlink};
 use crate::namespace::{Namespace, mounts};
+use crate::servers::certificates::{CertificateAuthority, DEFAULT_VALIDITY};
+use crate::servers::dns::DnsSettings;
+use crate::servers::edge::Edge;
+use crate::servers::http::{Behaviour, HttpTarget};
+use crate::servers::metadata::METADATA_ADDRESS;
 use crate::topology::{HUB, HostPlan, Topology};
 use crate::wan::control::{Counters, Wan};
 use crate::wan::random::Random;
@@ -27,6 +32,7 @@ pub struct Lab {
     hosts: Vec<Host>,
     wan: Wan,
     forwards: forward::Inside,
+    authority: CertificateAuthority,
     /// Last: hosts must not lose the WAN while they stop.
     _wan_thread: WanThread,
 }
@@ -36,6 +42,7 @@ pub struct Lab {
 pub struct Host {
     plan: HostPlan,
     namespace: Namespace,
+    edge: Arc<Edge>,
     work: PathBuf,
 }
 
@@ -62,17 +69,21 @@ impl Lab {
             ports.push(wan_namespace.run(|| Port::open(&device))??);
             wan_netlink.bring_up(&device, false).await?;
             set_up_host(&namespace, plan).await?;
+            let edge = Arc::new(Edge::start(&namespace, plan, names(&topology)).await?);
             hosts.push(Host {
                 plan: plan.clone(),
                 namespace,
+                edge,
                 work: work.clone(),
             });
         }
         let (wan, wan_thread) = start_wan(&topology, ports, seed)?;
         info!(hosts = hosts.len(), regions = topology.regions().len(), "lab is up");
         let forwards = forward::Inside::new(inside.clone());
+        let authority = CertificateAuthority::create(&work)?;
         Ok(Self {
             work,
+            authority,
             topology,
             hosts,
             wan,
@@ -128,8 +139,53 @@ impl Lab {
         &self.forwards
     }
 
-    /// Stops the lab's own tasks; processes must have been stopped before.
+    /// The authority that signs the certificates of HTTPS targets.
+    #[must_use]
+    pub fn authority(&self) -> &CertificateAuthority {
+        &self.authority
+    }
+
+    /// Starts an HTTP target on port 80 of a host.
+    ///
+    /// # Errors
+    /// [`LabError::NoHost`], [`LabError::Io`].
+    pub fn http_target(&self, host: &str, behaviour: Behaviour) -> Result<HttpTarget, LabError> {
+        HttpTarget::start(
+            &self.host(host)?.namespace,
+            (Ipv4Addr::UNSPECIFIED, 80).into(),
+            None,
+            behaviour,
+        )
+    }
+
+    /// Starts an HTTPS target on port 443 of a host, with a certificate for the host's names and address.
+    ///
+    /// # Errors
+    /// [`LabError::NoHost`], [`LabError::Io`], [`LabError::Certificate`].
+    pub fn https_target(&self, host: &str, behaviour: Behaviour) -> Result<HttpTarget, LabError> {
+        let host = self.host(host)?;
+        let names = [host.name().to_owned(), host.dns_name(), host.plan.address.to_string()];
+        let tls = self.authority.server(&names, DEFAULT_VALIDITY)?;
+        HttpTarget::start(
+            &host.namespace,
+            (Ipv4Addr::UNSPECIFIED, 443).into(),
+            Some(tls),
+            behaviour,
+        )
+    }
+
+    /// Changes every host's DNS server, e.g. its delay.
+    pub fn change_dns(&self, change: impl Fn(&mut DnsSettings)) {
+        for host in &self.hosts {
+            host.edge.dns.change(&change);
+        }
+    }
+
+    /// Stops the lab's own tasks; processes and targets must have been stopped before.
     pub async fn stop(self) {
+        for host in &self.hosts {
+            host.edge.stop().await;
+        }
         self.forwards.close().await;
     }
 }
@@ -145,6 +201,18 @@ impl Host {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.plan.name
+    }
+
+    /// Name under which every host's DNS knows this one, besides its bare name.
+    #[must_use]
+    pub fn dns_name(&self) -> String {
+        format!("{}.lab", self.plan.name)
+    }
+
+    /// Metadata endpoint and DNS server of the host.
+    #[must_use]
+    pub fn edge(&self) -> &Edge {
+        &self.edge
     }
 
     /// The host's network namespace, to run code in it.
@@ -164,12 +232,28 @@ async fn set_up_host(namespace: &Namespace, plan: &HostPlan) -> Result<(), LabEr
     device::apply_settings(namespace)?;
     let netlink = Netlink::open(namespace)?;
     netlink.bring_up("lo", true).await?;
+    netlink.add_address("lo", IpAddr::V4(METADATA_ADDRESS)).await?;
     netlink.add_address(HOST_DEVICE, IpAddr::V4(plan.address)).await?;
     netlink.bring_up(HOST_DEVICE, false).await?;
     if device::has_ipv6() {
         netlink.add_address(HOST_DEVICE, IpAddr::V6(plan.address_v6)).await?;
     }
     netlink.add_default_routes(HOST_DEVICE).await
+}
+
+/// Every host under its bare name and under `<name>.lab`.
+fn names(topology: &Topology) -> DnsSettings {
+    let names = topology.hosts().iter();
+    let names = names.flat_map(|host| {
+        [
+            (host.name.clone(), host.address),
+            (format!("{}.lab", host.name), host.address),
+        ]
+    });
+    DnsSettings {
+        names: names.collect(),
+        ..DnsSettings::default()
+    }
 }
 
 fn start_wan(topology: &Topology, ports: Vec<Port>, seed: u64) -> Result<(Wan, WanThread), LabError> {

@@ -176,5 +176,6 @@ const EARLY_LIMIT: Duration = Duration::from_micros(400);
 /// Each on-time wake-up takes this fraction off the margin again.
 const EARLY_DECAY: u32 = 32;
 
-/// A packet this close to its time leaves now: sending takes about as long.
-const LEAD: Duration = Duration::from_micros(5);
+/// How much before its time a packet is handed to the kernel: a send after a pause takes 30-60 us, and the packet gets its
+/// time stamp about halfway (2 ms to 42 ms paths, packets some 10 ms apart).
+const LEAD: Duration = Duration::from_micros(20);
