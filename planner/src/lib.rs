@@ -1,1 +1,23 @@
-//! Placeholder.
+//! Tells every agent of xprober what to probe: the agents of all other regions and the configured targets.
+//!
+//! ```text
+//!              Hello, Heartbeat, Ack
+//!   agents ==gRPC==> [one task per stream] --Event--> [owner: Members + settings] <--Event-- [reload] <- file, SIGHUP
+//!      ^                 | Session                            | MeshPlan::build
+//!      +--- full plan, --+ <------watch Published-------------+------------------> [admin: pages, /metrics]
+//!           deltas
+//! ```
+//!
+//! Boxes are tasks; `Event` is a bounded channel, `Published` a watch. [`server`] owns all tasks and ends them.
+
+pub mod members;
+
+pub mod plan;
+
+pub mod stream;
+
+pub mod metrics;
+
+pub mod server;
+
+pub use server::Planner;

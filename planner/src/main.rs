@@ -1,0 +1,3 @@
+//! Runs the planner.
+
+fn main() {}
