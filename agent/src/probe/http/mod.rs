@@ -20,6 +20,10 @@ mod resolve;
 
 mod trust;
 
+mod progress;
+
+mod exchange;
+
 pub mod client;
 
 pub mod task;

@@ -79,7 +79,14 @@ pub fn to_json(result: &HttpResult) -> Value {
 
 fn request_line(result: &HttpResult) -> String {
     match &result.target.probe {
-        ProbeSpec::Http(spec) => format!("{} {}", spec.method, spec.url),
+        ProbeSpec::Http(spec) => {
+            let mut url = spec.url.clone();
+            if url.password().is_some() {
+                // An http URL takes a password: that it has one shows it.
+                let _ = url.set_password(Some("xxx"));
+            }
+            format!("{} {url}", spec.method)
+        }
         ProbeSpec::Icmp(_) | ProbeSpec::Tcp(_) => result.target.name.clone(),
     }
 }

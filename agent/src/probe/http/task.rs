@@ -23,11 +23,22 @@ const MAX_CONCURRENT: usize = 256;
 /// probe that found no slot for a whole interval is skipped and reported as such.
 pub async fn run(
     prober: Arc<HttpProber>,
+    due: mpsc::Receiver<Due>,
+    events: mpsc::Sender<Event>,
+    shutdown: CancellationToken,
+) {
+    run_at_most(MAX_CONCURRENT, prober, due, events, shutdown).await;
+}
+
+/// [`run`] with at most `concurrent` probes under way.
+pub(super) async fn run_at_most(
+    concurrent: usize,
+    prober: Arc<HttpProber>,
     mut due: mpsc::Receiver<Due>,
     events: mpsc::Sender<Event>,
     shutdown: CancellationToken,
 ) {
-    let slots = Arc::new(Semaphore::new(MAX_CONCURRENT));
+    let slots = Arc::new(Semaphore::new(concurrent));
     let mut running = JoinSet::new();
     loop {
         while let Some(ended) = running.try_join_next() {

@@ -1,6 +1,7 @@
 //! What is sent, and the loop that sends it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ::http::{HeaderName, HeaderValue, Method};
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::server::{Server, Step, ok};
 use super::{AMPLE, failure, get, probe, prober, target};
+use crate::probe::http::resolve::Resolver;
 use crate::probe::http::{report, task};
 use crate::probe::{Due, HttpReason, ProbeResult, Stage};
 use crate::samples::Event;
@@ -55,6 +57,26 @@ async fn configured_host_and_user_agent_replace_our_own() {
 }
 
 #[tokio::test]
+async fn credentials_of_the_url_are_sent_unless_others_are_configured() {
+    let server = Server::http(|_| ok());
+    let url = server.url("me:p%40ss@a.test", "/");
+    let mut spec = get(&url);
+    assert_eq!(failure(&probe(&prober(), spec.clone()).await), None);
+    let configured = HeaderValue::from_static("Bearer token");
+    spec.headers
+        .push((HeaderName::from_static("authorization"), configured));
+    let result = probe(&prober(), spec).await;
+    let [basic, bearer] = server.requests().try_into().unwrap();
+    // printf me:p@ss | base64
+    assert!(basic.contains("authorization: Basic bWU6cEBzcw==\r\n"), "{basic}");
+    assert!(
+        bearer.contains("authorization: Bearer token\r\n") && !bearer.contains("Basic"),
+        "{bearer}"
+    );
+    assert!(!basic.contains('@') && !report::render(&result).contains("p%40ss"));
+}
+
+#[tokio::test]
 async fn head_has_no_body_to_wait_for() {
     let server = Server::http(|_| {
         vec![
@@ -89,6 +111,34 @@ async fn probes_under_way_at_shutdown_end_in_a_result() {
     };
     assert_eq!(failure(&result), Some((Stage::Processing, HttpReason::Timeout)));
     assert!(results.recv().await.is_none(), "one probe, one event");
+}
+
+#[tokio::test]
+async fn no_more_probes_are_under_way_than_there_are_slots() {
+    const SLOTS: usize = 3;
+    let (under_way, peak) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let most = Arc::clone(&peak);
+    let resolver = Resolver::with(move |_, _| {
+        most.fetch_max(under_way.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(5));
+        under_way.fetch_sub(1, Ordering::SeqCst);
+        Ok(Vec::new())
+    });
+    let prober = Arc::new(prober().with_resolver(resolver));
+    let (due, queue) = mpsc::channel(20);
+    let (events, mut results) = mpsc::channel(20);
+    for _ in 0..20 {
+        let target = target(get("http://a.test/"), AMPLE);
+        let scheduled = Instant::now();
+        due.send(Due { target, scheduled }).await.unwrap();
+    }
+    drop(due);
+    task::run_at_most(SLOTS, prober, queue, events, CancellationToken::new()).await;
+    assert_eq!(peak.load(Ordering::SeqCst), SLOTS);
+    for _ in 0..20 {
+        assert!(matches!(results.recv().await, Some(Event::Result(_))));
+    }
+    assert!(results.recv().await.is_none());
 }
 
 #[tokio::test]

@@ -47,6 +47,7 @@ type Script = dyn Fn(&str) -> Vec<Step> + Send + Sync;
 struct Seen {
     requests: Mutex<Vec<String>>,
     handshakes: Mutex<Vec<HandshakeKind>>,
+    parted: Mutex<Vec<bool>>,
 }
 
 /// How connections are taken.
@@ -119,6 +120,11 @@ impl Server {
     pub(super) fn handshakes(&self) -> Vec<HandshakeKind> {
         self.seen.handshakes.lock().unwrap().clone()
     }
+
+    /// Says of each connection that the server closed whether the prober closed it in order.
+    pub(super) fn parted(&self) -> Vec<bool> {
+        self.seen.parted.lock().unwrap().clone()
+    }
 }
 
 impl Drop for Server {
@@ -186,6 +192,8 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, script: Arc<Scr
         }
     }
     let _ = stream.shutdown().await;
+    let parted = stream.read(&mut [0]).await.is_ok_and(|bytes| bytes == 0);
+    seen.parted.lock().unwrap().push(parted);
 }
 
 /// A certificate authority of its own.

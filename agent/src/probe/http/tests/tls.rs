@@ -1,10 +1,11 @@
 //! Certificates: who is trusted, and until when.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rustls::HandshakeKind;
 
-use super::server::{Authority, Server, ok};
+use super::server::{Authority, Server, Step, ok, send};
 use super::{failure, get, loopback, probe};
 use crate::probe::http::resolve::Resolver;
 use crate::probe::http::{HttpProber, HttpProberError};
@@ -84,6 +85,27 @@ async fn every_probe_makes_a_full_handshake() {
         assert_eq!(failure(&probe(&prober, get(&server.url("a.test", "/"))).await), None);
     }
     assert_eq!(server.handshakes(), [HandshakeKind::Full; 3]);
+}
+
+#[tokio::test]
+async fn connection_is_closed_in_order() {
+    let authority = Authority::new(2085);
+    let prober = trusting(&authority);
+    let server = Server::https(authority.server("a.test", (2080, 1, 1)), |_| {
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let pieces = [head, "2\r\nhe\r\n", "3\r\nllo\r\n", "0\r\n\r\n"];
+        let pause = Step::Wait(Duration::from_millis(5));
+        pieces.iter().flat_map(|piece| [send(piece), pause.clone()]).collect()
+    });
+    assert_eq!(failure(&probe(&prober, get(&server.url("a.test", "/"))).await), None);
+    while server.parted().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(
+        server.parted(),
+        [true],
+        "no close_notify before the end of the connection"
+    );
 }
 
 #[test]
