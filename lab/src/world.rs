@@ -1,6 +1,6 @@
 //! The lab itself: builds the hosts and the WAN of a topology, owns them, and takes them down.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -145,17 +145,13 @@ impl Lab {
         &self.authority
     }
 
-    /// Starts an HTTP target on port 80 of a host.
+    /// Starts an HTTP target on port 80 of a host's own address (the metadata endpoint has that port on its own).
     ///
     /// # Errors
     /// [`LabError::NoHost`], [`LabError::Io`].
     pub fn http_target(&self, host: &str, behaviour: Behaviour) -> Result<HttpTarget, LabError> {
-        HttpTarget::start(
-            &self.host(host)?.namespace,
-            (Ipv4Addr::UNSPECIFIED, 80).into(),
-            None,
-            behaviour,
-        )
+        let host = self.host(host)?;
+        HttpTarget::start(&host.namespace, (host.plan.address, 80).into(), None, behaviour)
     }
 
     /// Starts an HTTPS target on port 443 of a host, with a certificate for the host's names and address.
@@ -166,12 +162,7 @@ impl Lab {
         let host = self.host(host)?;
         let names = [host.name().to_owned(), host.dns_name(), host.plan.address.to_string()];
         let tls = self.authority.server(&names, DEFAULT_VALIDITY)?;
-        HttpTarget::start(
-            &host.namespace,
-            (Ipv4Addr::UNSPECIFIED, 443).into(),
-            Some(tls),
-            behaviour,
-        )
+        HttpTarget::start(&host.namespace, (host.plan.address, 443).into(), Some(tls), behaviour)
     }
 
     /// Changes every host's DNS server, e.g. its delay.

@@ -10,35 +10,42 @@ use xprober_lab::world::Lab;
 
 const LIMIT: Duration = Duration::from_secs(2);
 const MS: Duration = Duration::from_millis(1);
-/// How much a busy machine may add; the precision proper is judged by the smallest value.
-const SLACK: Duration = Duration::from_millis(3);
+/// How much the quickest of many echoes may be slower than the matrix says.
+const SLACK: Duration = Duration::from_millis(1);
+/// How much quicker an echo may be: the WAN sends a little early, because sending takes time.
+const LEAD: Duration = Duration::from_micros(100);
+/// On a machine that is busy with other things some echoes are late, but hardly a hundred in a row.
+const MOST_ECHOES: u16 = 100;
+
+fn address(lab: &Lab, host: &str) -> IpAddr {
+    lab.host(host).unwrap().plan().address.into()
+}
 
 fn ping(lab: &Lab, from: &str, to: &str, count: u16) -> Vec<Option<Duration>> {
-    let to = lab.host(to).unwrap().plan().address;
-    echo::ping(lab.host(from).unwrap().namespace(), to.into(), count, LIMIT).unwrap()
+    echo::ping(lab.host(from).unwrap().namespace(), address(lab, to), count, LIMIT).unwrap()
 }
 
-fn answered(results: Vec<Option<Duration>>) -> Vec<Duration> {
-    let sent = results.len();
-    let mut answered: Vec<_> = results.into_iter().flatten().collect();
-    assert_eq!(answered.len(), sent, "replies are missing");
-    answered.sort();
-    answered
+/// No echo is quicker than the matrix says, and the quickest is hardly slower.
+fn assert_rtt_to(lab: &Lab, from: &str, to: IpAddr, expected: Duration) {
+    let namespace = lab.host(from).unwrap().namespace();
+    let mut least = Duration::MAX;
+    for sent in 1..=MOST_ECHOES {
+        let rtt = echo::ping(namespace, to, 1, LIMIT).unwrap()[0].expect("the echo is lost");
+        assert!(
+            rtt + LEAD >= expected,
+            "echo {sent} of {rtt:?} is quicker than {expected:?}"
+        );
+        least = least.min(rtt);
+        if least <= expected + SLACK && sent >= 5 {
+            println!("expected {expected:?}, least of {sent} {least:?}");
+            return;
+        }
+    }
+    panic!("the quickest echo took {least:?} instead of {expected:?}");
 }
 
-fn assert_rtt(results: Vec<Option<Duration>>, expected: Duration) {
-    let answered = answered(results);
-    let (least, middle) = (answered[0], answered[answered.len() / 2]);
-    println!("expected {expected:?} least {least:?} median {middle:?}");
-    assert!(
-        least >= expected.saturating_sub(MS / 20),
-        "{least:?} is less than {expected:?}"
-    );
-    assert!(least <= expected + SLACK / 3, "{least:?} is more than {expected:?}");
-    assert!(
-        middle <= expected + SLACK,
-        "median {middle:?} is more than {expected:?}"
-    );
+fn assert_rtt(lab: &Lab, from: &str, to: &str, expected: Duration) {
+    assert_rtt_to(lab, from, address(lab, to), expected);
 }
 
 #[test]
@@ -56,7 +63,7 @@ fn round_trip_times_are_those_of_the_matrix() {
             ] {
                 let region = |host| lab.host(host).unwrap().plan().region.clone();
                 let expected = lab.topology().rtt_between(&region(from), &region(to));
-                assert_rtt(ping(lab, from, to, 21), expected);
+                assert_rtt(lab, from, to, expected);
             }
         },
     );
@@ -66,17 +73,98 @@ fn round_trip_times_are_those_of_the_matrix() {
 fn round_trip_times_hold_for_ipv6() {
     in_lab("round_trip_times_hold_for_ipv6", Topology::demo(), async |lab| {
         let to: IpAddr = lab.host("vm3").unwrap().plan().address_v6.into();
-        let results = echo::ping(lab.host("vm1").unwrap().namespace(), to, 11, LIMIT).unwrap();
-        assert_rtt(results, 10 * MS);
+        assert_rtt_to(lab, "vm1", to, 10 * MS);
     });
 }
 
 #[test]
 fn matrix_can_be_changed_while_it_runs() {
     in_lab("matrix_can_be_changed_while_it_runs", Topology::demo(), async |lab| {
-        assert_rtt(ping(lab, "vm1", "vm3", 5), 10 * MS);
+        assert_rtt(lab, "vm1", "vm3", 10 * MS);
         lab.wan().set_rtt("region-a", "region-b", 60 * MS).unwrap();
-        assert_rtt(ping(lab, "vm1", "vm3", 5), 60 * MS);
-        assert_rtt(ping(lab, "vm1", "vm5", 5), 24 * MS);
+        assert_rtt(lab, "vm1", "vm3", 60 * MS);
+        assert_rtt(lab, "vm1", "vm5", 24 * MS);
+    });
+}
+
+#[test]
+fn cut_direction_loses_everything_and_only_there() {
+    in_lab(
+        "cut_direction_loses_everything_and_only_there",
+        Topology::demo(),
+        async |lab| {
+            lab.wan()
+                .change("region-a", "region-b", |path| path.up = false)
+                .unwrap();
+            let namespace = lab.host("vm1").unwrap().namespace();
+            let to = lab.host("vm3").unwrap().plan().address;
+            let before = lab.wan().counts("region-b", "region-a").unwrap();
+            let results = echo::ping(namespace, to.into(), 3, 100 * MS).unwrap();
+            assert_eq!(results, [None; 3]);
+            assert_eq!(lab.wan().counts("region-a", "region-b").unwrap().cut, 3);
+            assert_eq!(lab.wan().counts("region-b", "region-a").unwrap(), before);
+            // The other way, requests arrive and their replies are lost.
+            let from_b = lab.host("vm3").unwrap().namespace();
+            let to_a = lab.host("vm1").unwrap().plan().address;
+            assert_eq!(echo::ping(from_b, to_a.into(), 1, 100 * MS).unwrap(), [None]);
+            assert_eq!(
+                lab.wan().counts("region-b", "region-a").unwrap().forwarded,
+                before.forwarded + 1
+            );
+            lab.wan().change("region-a", "region-b", |path| path.up = true).unwrap();
+            assert_rtt(lab, "vm1", "vm3", 10 * MS);
+        },
+    );
+}
+
+#[test]
+fn loss_is_what_was_set_and_the_counters_know_every_packet() {
+    in_lab(
+        "loss_is_what_was_set_and_the_counters_know_every_packet",
+        Topology::demo(),
+        async |lab| {
+            lab.wan().set_rtt("region-a", "region-b", MS / 5).unwrap();
+            lab.wan()
+                .change("region-a", "region-b", |path| path.loss = 0.2)
+                .unwrap();
+            let namespace = lab.host("vm1").unwrap().namespace();
+            let to = lab.host("vm3").unwrap().plan().address;
+            let results = echo::ping(namespace, to.into(), 400, 20 * MS).unwrap();
+            let lost = results.iter().filter(|result| result.is_none()).count();
+            let counts = lab.wan().counts("region-a", "region-b").unwrap();
+            assert_eq!(counts.forwarded + counts.lost, 400);
+            assert!((40..=120).contains(&counts.lost), "{counts:?}");
+            assert!(
+                lost as u64 >= counts.lost && (lost as u64) < counts.lost + 20,
+                "{lost} {counts:?}"
+            );
+        },
+    );
+}
+
+#[test]
+fn jitter_spreads_the_round_trip_times() {
+    in_lab("jitter_spreads_the_round_trip_times", Topology::demo(), async |lab| {
+        lab.wan()
+            .change_both("region-a", "region-b", |path| path.jitter = 4 * MS)
+            .unwrap();
+        let times: Vec<_> = ping(lab, "vm1", "vm3", 60).into_iter().flatten().collect();
+        assert_eq!(times.len(), 60);
+        let (least, most) = (*times.iter().min().unwrap(), *times.iter().max().unwrap());
+        assert!(least + LEAD >= 2 * MS && least < 8 * MS, "{least:?}");
+        assert!(most > 12 * MS, "{most:?}");
+    });
+}
+
+#[test]
+fn hosts_see_one_hop_between_regions() {
+    in_lab("hosts_see_one_hop_between_regions", Topology::demo(), async |lab| {
+        let namespace = lab.host("vm1").unwrap().namespace();
+        let to = lab.host("vm3").unwrap().plan().address;
+        let hops = "/proc/sys/net/ipv4/ip_default_ttl";
+        namespace.run(|| std::fs::write(hops, "1")).unwrap().unwrap();
+        assert_eq!(echo::ping(namespace, to.into(), 1, 100 * MS).unwrap(), [None]);
+        namespace.run(|| std::fs::write(hops, "2")).unwrap().unwrap();
+        assert_rtt(lab, "vm1", "vm3", 10 * MS);
     });
 }

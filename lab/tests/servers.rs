@@ -1,0 +1,262 @@
+//! The servers around the hosts: metadata, DNS and HTTP targets, as a client inside a host's namespace sees them.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use xprober_lab::namespace::Namespace;
+use xprober_lab::servers::http::Behaviour;
+use xprober_lab::servers::metadata::MetadataMode;
+use xprober_lab::servers::receiver::{Answer, Receiver};
+use xprober_lab::servers::sink::Sink;
+use xprober_lab::testing::in_lab;
+use xprober_lab::topology::Topology;
+
+const MS: Duration = Duration::from_millis(1);
+const DELAY: Duration = Duration::from_millis(500);
+/// What a stage without a delay may take on a busy machine.
+const QUICK: Duration = Duration::from_millis(400);
+
+fn exchange(mut stream: impl Read + Write, request: &str) -> String {
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn metadata(namespace: &Namespace, request: &str) -> std::io::Result<String> {
+    let request = format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
+    namespace
+        .run(|| TcpStream::connect("169.254.169.254:80").map(|stream| exchange(stream, &(request + "\r\n"))))
+        .unwrap()
+}
+
+#[test]
+fn metadata_tells_each_host_its_own_region() {
+    in_lab(
+        "metadata_tells_each_host_its_own_region",
+        Topology::demo(),
+        async |lab| {
+            for (host, region) in [("vm1", "region-a"), ("vm8", "region-d")] {
+                let host = lab.host(host).unwrap();
+                let ask = |request: &str| metadata(host.namespace(), request);
+                let get = "GET /latest/meta-data/placement/region";
+                assert!(ask(get).unwrap().starts_with("HTTP/1.1 401"));
+                host.edge().metadata.set_mode(MetadataMode::Version1).await.unwrap();
+                assert!(ask(get).unwrap().ends_with(region));
+                host.edge().metadata.set_mode(MetadataMode::Absent).await.unwrap();
+                assert_eq!(ask(get).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+                host.edge().metadata.set_mode(MetadataMode::Slow(DELAY)).await.unwrap();
+                let start = Instant::now();
+                ask(get).unwrap();
+                assert!(start.elapsed() >= DELAY);
+            }
+        },
+    );
+}
+
+#[test]
+fn names_resolve_through_the_system_resolver_after_the_set_delay() {
+    in_lab(
+        "names_resolve_through_the_system_resolver_after_the_set_delay",
+        Topology::demo(),
+        async |lab| {
+            let host = lab.host("vm5").unwrap();
+            let resolve = |name: &str| {
+                let start = Instant::now();
+                let found = host
+                    .namespace()
+                    .run(|| (name, 80).to_socket_addrs().map(Iterator::collect::<Vec<_>>))
+                    .unwrap();
+                (found, start.elapsed())
+            };
+            let web = SocketAddr::from((lab.host("web1").unwrap().plan().address, 80));
+            let (found, quick) = resolve("web1.lab");
+            assert_eq!(found.unwrap(), [web]);
+            assert!(quick < QUICK, "{quick:?}");
+            host.edge().dns.change(|settings| settings.delay = DELAY);
+            let (found, slow) = resolve("web1");
+            assert_eq!(found.unwrap(), [web]);
+            assert!(slow >= DELAY && slow < DELAY + QUICK, "{slow:?}");
+            assert!(resolve("nobody.lab").0.is_err());
+            host.edge().dns.change(|settings| settings.broken = true);
+            assert!(resolve("web1").0.is_err());
+        },
+    );
+}
+
+/// Times of connect, TLS, processing, transfer.
+fn stages(namespace: &Namespace, address: SocketAddr, tls: Option<&Arc<ClientConfig>>) -> [Duration; 4] {
+    let body = |stream: &mut dyn ReadWrite, times: &mut Vec<Instant>| {
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        times.push(Instant::now());
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).unwrap();
+        assert!(
+            rest.ends_with(b"xxx") && rest.len() > 1_000,
+            "{}",
+            String::from_utf8_lossy(&rest)
+        );
+        times.push(Instant::now());
+    };
+    namespace
+        .run(|| {
+            let mut times = vec![Instant::now()];
+            let mut stream = TcpStream::connect(address).unwrap();
+            times.push(Instant::now());
+            match tls {
+                None => {
+                    times.push(Instant::now());
+                    body(&mut stream, &mut times);
+                }
+                Some(config) => {
+                    let name = ServerName::try_from("web2.lab").unwrap();
+                    let mut client = ClientConnection::new(Arc::clone(config), name).unwrap();
+                    while client.is_handshaking() {
+                        client.complete_io(&mut stream).unwrap();
+                    }
+                    times.push(Instant::now());
+                    body(&mut StreamOwned::new(client, stream), &mut times);
+                }
+            }
+            std::array::from_fn(|index| times[index + 1] - times[index])
+        })
+        .unwrap()
+}
+
+trait ReadWrite: Read + Write {}
+impl<T: Read + Write> ReadWrite for T {}
+
+#[test]
+fn each_stage_is_slowed_alone() {
+    in_lab("each_stage_is_slowed_alone", Topology::demo(), async |lab| {
+        let http = lab.http_target("web1", Behaviour::default()).unwrap();
+        let https = lab.https_target("web2", Behaviour::default()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_file(lab.authority().file()).unwrap())
+            .unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let tls = Arc::new(builder.with_root_certificates(roots).with_no_client_auth());
+        let namespace = lab.host("vm1").unwrap().namespace();
+        let address =
+            |target: &str, port| SocketAddr::from((IpAddr::from(lab.host(target).unwrap().plan().address), port));
+        for slowed in 0..4 {
+            let delay = |stage| if stage == slowed { DELAY } else { Duration::ZERO };
+            for (target, name) in [(&http, "web1"), (&https, "web2")] {
+                lab.wan().set_syn_delay(name, delay(0)).unwrap();
+                target.change(|behaviour| {
+                    behaviour.tls_delay = delay(1);
+                    behaviour.processing_delay = delay(2);
+                    behaviour.transfer_delay = delay(3);
+                });
+            }
+            for (address, tls) in [(address("web1", 80), None), (address("web2", 443), Some(&tls))] {
+                let measured = stages(namespace, address, tls);
+                for (stage, time) in measured.into_iter().enumerate() {
+                    let is_slow = stage == slowed && (stage != 1 || tls.is_some());
+                    let expected = if is_slow {
+                        DELAY..DELAY + QUICK
+                    } else {
+                        Duration::ZERO..QUICK
+                    };
+                    assert!(
+                        expected.contains(&time),
+                        "stage {stage} while {slowed} is slowed: {measured:?}"
+                    );
+                }
+            }
+        }
+        http.stop().await;
+        https.stop().await;
+    });
+}
+
+#[test]
+fn large_transfers_survive_the_wan() {
+    in_lab("large_transfers_survive_the_wan", Topology::demo(), async |lab| {
+        const BYTES: usize = 5_000_000;
+        let behaviour = Behaviour {
+            body_bytes: BYTES,
+            ..Behaviour::default()
+        };
+        let target = lab.http_target("web1", behaviour).unwrap();
+        let address = SocketAddr::from((lab.host("web1").unwrap().plan().address, 80));
+        let answer = lab.host("vm7").unwrap().namespace().run(|| {
+            exchange(
+                TcpStream::connect(address).unwrap(),
+                "GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n",
+            )
+        });
+        assert!(answer.unwrap().len() > BYTES);
+        target.stop().await;
+    });
+}
+
+#[test]
+fn webhook_keeps_what_it_was_sent() {
+    in_lab("webhook_keeps_what_it_was_sent", Topology::new(), async |lab| {
+        let sink = Sink::start(lab.hub().namespace()).unwrap();
+        let address: SocketAddr = sink.url()["http://".len()..].trim_end_matches('/').parse().unwrap();
+        let body = r#"{"alerts":[{"labels":{"line":"l"}}]}"#;
+        let request = format!(
+            "POST /hook HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let sent = tokio::task::spawn_blocking(move || exchange(TcpStream::connect(address).unwrap(), &request));
+        let one = sink.wait_for(20 * QUICK, |one| one.path == "/hook").await.unwrap();
+        assert_eq!(one.alerts().next().unwrap()["labels"]["line"], "l");
+        assert!(sent.await.unwrap().starts_with("HTTP/1.1 200"));
+        assert!(sink.wait_for(MS, |one| one.path == "/other").await.is_err());
+        sink.stop().await;
+    });
+}
+
+#[test]
+fn receiver_answers_as_told_and_keeps_the_requests() {
+    in_lab(
+        "receiver_answers_as_told_and_keeps_the_requests",
+        Topology::new(),
+        async |lab| {
+            let receiver = Receiver::start(lab.hub().namespace()).unwrap();
+            let address = SocketAddr::from(([127, 0, 0, 1], receiver.port()));
+            let post = async || {
+                let request = "POST /write HTTP/1.1\r\nHost: x\r\nX-Number: 7\r\nContent-Length: 3\r\n\r\nabc";
+                tokio::task::spawn_blocking(move || exchange(TcpStream::connect(address).unwrap(), request))
+                    .await
+                    .unwrap()
+            };
+            for (answer, beginning) in [
+                (Answer::status(204), "HTTP/1.1 204"),
+                (Answer::status(500), "HTTP/1.1 500"),
+                (Answer::Garbage, "\0"),
+                (Answer::Close, ""),
+                (Answer::Late(MS), "HTTP/1.1 204"),
+            ] {
+                receiver.set(answer.clone());
+                let got = post().await;
+                assert!(
+                    got.starts_with(beginning) && got.is_empty() == beginning.is_empty(),
+                    "{answer:?}: {got:?}"
+                );
+            }
+            receiver.set(Answer::retry_after(429, 3));
+            assert!(post().await.contains("retry-after: 3"));
+            let recorded = receiver.wait_for(5, 20 * QUICK).await.unwrap();
+            assert_eq!(recorded[0].line, "POST /write");
+            assert_eq!(recorded[0].headers["x-number"], "7");
+            assert_eq!(&recorded[0].body[..], b"abc");
+            receiver.stop().await;
+        },
+    );
+}
