@@ -57,12 +57,9 @@ impl HttpProber {
     pub async fn probe(&self, target: Arc<Target>) -> HttpResult {
         let mut progress = Progress::start(Instant::now());
         let ended = match &target.probe {
-            ProbeSpec::Http(spec) => {
-                let deadline = progress.started + target.timeout;
-                tokio::time::timeout_at(deadline.into(), self.follow(spec, &mut progress))
-                    .await
-                    .unwrap_or(Err(HttpReason::Timeout))
-            }
+            ProbeSpec::Http(spec) => tokio::time::timeout(target.timeout, self.follow(spec, &mut progress))
+                .await
+                .unwrap_or(Err(HttpReason::Timeout)),
             ProbeSpec::Icmp(_) | ProbeSpec::Tcp(_) => Err(HttpReason::Protocol),
         };
         progress.finish(target, ended, Instant::now())

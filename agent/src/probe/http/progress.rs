@@ -12,7 +12,7 @@ use crate::probe::HttpResult;
 
 /// What is known of a probe so far; it outlives the work when the deadline ends that.
 pub(super) struct Progress {
-    pub(super) started: Instant,
+    started: Instant,
     pub(super) clock: StageClock,
     failure: Option<HttpFailure>,
     pub(super) status: Option<u16>,

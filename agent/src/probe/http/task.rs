@@ -13,8 +13,8 @@ use crate::samples::event::Event;
 
 /// Most probes under way.
 ///
-/// Each holds a socket and, on https, about 40 kB. At 5 s timeouts a full set of hanging targets still starts 50 probes
-/// per second; more than that waits in the channel, where the schedule sees and counts it.
+/// At 5 s timeouts a full set of hanging targets still starts 50 probes per second; more than that waits in the channel,
+/// where the schedule sees and counts it.
 const MAX_CONCURRENT: usize = 256;
 
 /// Probes what is due until `shutdown` or until the schedule ends, then waits for the probes under way.

@@ -5,12 +5,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ::http::{HeaderName, HeaderValue, Method};
+use proptest::prelude::*;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use url::Url;
+use xprober_proto::HttpSpec;
 
 use super::server::{Server, Step, ok};
 use super::{AMPLE, failure, get, probe, prober, target};
+use crate::probe::http::exchange::request;
+use crate::probe::http::redirect::Hop;
 use crate::probe::http::resolve::Resolver;
 use crate::probe::http::{report, task};
 use crate::probe::{Due, HttpReason, ProbeResult, Stage};
@@ -74,6 +79,23 @@ async fn credentials_of_the_url_are_sent_unless_others_are_configured() {
         "{bearer}"
     );
     assert!(!basic.contains('@') && !report::render(&result).contains("p%40ss"));
+}
+
+proptest! {
+    #[test]
+    fn every_url_that_parses_makes_a_request(rest in "[ -~äß]{0,40}") {
+        if let Ok(url) = Url::parse(&format!("https://a.test/{rest}")) {
+            let hop = Hop::first(&HttpSpec::get(url));
+            prop_assert!(request(&hop).is_ok(), "{}", hop.url);
+        }
+    }
+}
+
+#[tokio::test]
+async fn timeout_beyond_the_clock_is_no_timeout() {
+    let server = Server::http(|_| ok());
+    let target = target(get(&server.url("a.test", "/")), Duration::MAX);
+    assert_eq!(failure(&prober().probe(target).await), None);
 }
 
 #[tokio::test]
