@@ -28,8 +28,8 @@ impl Backoff {
 
     /// Answers the next waiting time; `random` is uniform in 0..1 and is clamped to it.
     pub fn next(&mut self, random: f64) -> Duration {
-        // NaN fails every comparison; `max` turns it into the other operand.
-        let stretch = 1.0 + JITTER * random.max(0.0).min(1.0);
+        let random = if random.is_nan() { 0.0 } else { random.clamp(0.0, 1.0) };
+        let stretch = 1.0 + JITTER * random;
         let gap = self.base.mul_f64(stretch).clamp(self.min, self.max);
         let ceiling = self.max.div_f64(1.0 + JITTER).max(self.min);
         self.base = self.base.saturating_mul(2).min(ceiling);

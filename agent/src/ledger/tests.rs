@@ -21,7 +21,10 @@ pub(crate) fn target(id: &str, region: &str, name: &str, probe: ProbeKind) -> Ar
                 host: host(),
                 payload_bytes: 56,
             }),
-            ProbeKind::Tcp => ProbeSpec::Tcp(TcpSpec { host: host(), port: 443 }),
+            ProbeKind::Tcp => ProbeSpec::Tcp(TcpSpec {
+                host: host(),
+                port: 443,
+            }),
             ProbeKind::Http => ProbeSpec::Http(HttpSpec::get("http://h/".parse().unwrap())),
         },
     })
@@ -65,7 +68,10 @@ pub(crate) fn line(name: &str, region: &str, budget_ms: u64) -> Line {
 }
 
 fn reading(ledger: &Ledger) -> Option<Reading> {
-    ledger.targets().next().and_then(|(_, target)| target.reading().copied())
+    ledger
+        .targets()
+        .next()
+        .and_then(|(_, target)| target.reading().copied())
 }
 
 #[test]
@@ -73,7 +79,12 @@ fn a_window_reads_min_avg_max_last_and_jitter_of_its_replies() {
     let mut ledger = Ledger::default();
     let vm3 = target("1", "b", "vm3", ProbeKind::Icmp);
     ledger.apply(&Change::Upsert(Arc::clone(&vm3)));
-    for (outcome, rtt) in [(Outcome::Ok, 10), (Outcome::Lost, 0), (Outcome::Ok, 14), (Outcome::Late, 12)] {
+    for (outcome, rtt) in [
+        (Outcome::Ok, 10),
+        (Outcome::Lost, 0),
+        (Outcome::Ok, 14),
+        (Outcome::Late, 12),
+    ] {
         ledger.record(&echo(&vm3, outcome, rtt));
     }
     ledger.close_window(Instant::now());
@@ -164,12 +175,19 @@ fn a_line_counts_what_judges_the_network_and_replies_over_its_budget() {
     ] {
         ledger.record(&echo(&vm3, outcome, rtt));
     }
-    let counts: Vec<_> = ledger.line_counts().map(|(line, _, counts)| (line.name.as_str(), counts)).collect();
+    let counts: Vec<_> = ledger
+        .line_counts()
+        .map(|(line, _, counts)| (line.name.as_str(), counts))
+        .collect();
     let expected = LineCounts {
         probes: 4,
         over_budget: 2,
     };
-    assert_eq!(counts, [("a-b", expected)], "a line to a region that is not probed has no counters");
+    assert_eq!(
+        counts,
+        [("a-b", expected)],
+        "a line to a region that is not probed has no counters"
+    );
 }
 
 #[test]
@@ -187,16 +205,33 @@ fn the_last_http_probe_is_read_and_failures_are_counted_by_stage_and_reason() {
     ledger.close_window(Instant::now());
     let (_, ledger) = ledger.pages().next().unwrap();
     assert_eq!(ledger.probes(), 3);
-    assert_eq!(ledger.failures(), &BTreeMap::from([((Stage::Connect, HttpReason::Refused), 2)]));
+    assert_eq!(
+        ledger.failures(),
+        &BTreeMap::from([((Stage::Connect, HttpReason::Refused), 2)])
+    );
     assert_eq!(ledger.last().unwrap().failure, Some(failure));
 }
 
 #[derive(Debug, Clone)]
 enum Step {
-    Upsert { id: usize, region: usize, tcp: bool },
-    Remove { id: usize },
-    Lines { regions: Vec<usize> },
-    Result { id: usize, region: usize, tcp: bool, outcome: usize, rtt_ms: u64 },
+    Upsert {
+        id: usize,
+        region: usize,
+        tcp: bool,
+    },
+    Remove {
+        id: usize,
+    },
+    Lines {
+        regions: Vec<usize>,
+    },
+    Result {
+        id: usize,
+        region: usize,
+        tcp: bool,
+        outcome: usize,
+        rtt_ms: u64,
+    },
     Close,
 }
 

@@ -1,0 +1,179 @@
+//! The loop that counts events and says at every interval what was counted.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant as Deadline, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+use xprober_config::agent::Detail;
+
+use super::series::{Sample, SeriesSet};
+use super::{AgentState, Event, batch, snapshot};
+use crate::ledger::Ledger;
+use crate::plan::PlanStatus;
+use crate::push::PushCounters;
+use crate::queue::QueueHandle;
+
+/// Events taken from the channel at once.
+const EVENTS_AT_ONCE: usize = 256;
+
+/// How samples are made.
+#[derive(Debug, Clone)]
+pub struct Sampling {
+    /// Values of the labels that every series carries, see [`super::catalogue::COMMON_LABELS`].
+    pub common: [String; 3],
+    /// Software version.
+    pub version: &'static str,
+    /// Time between two snapshots.
+    pub interval: Duration,
+    /// Most samples in one request.
+    pub max_samples_per_request: usize,
+    /// How much is said per target.
+    pub detail: Detail,
+    /// How long the event channel may stay open after the shutdown began.
+    pub close_timeout: Duration,
+}
+
+/// What was put into the queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sealed {
+    /// Samples, stale markers among them.
+    pub samples: u64,
+    /// Stale markers.
+    pub stale_markers: u64,
+}
+
+/// Counts events and takes a snapshot at every interval until `shutdown` is cancelled and the event channel is closed;
+/// then takes the last one, ends every series and closes the queue.
+pub async fn run(
+    sampling: Sampling,
+    mut events: mpsc::Receiver<Event>,
+    plan: watch::Receiver<PlanStatus>,
+    push: watch::Receiver<PushCounters>,
+    queue: QueueHandle,
+    shutdown: CancellationToken,
+) -> Sealed {
+    let mut sampler = Sampler::new(sampling, plan, push, queue);
+    let interval = sampler.sampling.interval;
+    let mut ticks = tokio::time::interval_at(Deadline::now() + interval, interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let close_timeout = sampler.sampling.close_timeout;
+    let overdue = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(close_timeout).await;
+    };
+    tokio::pin!(overdue);
+
+    let mut open = true;
+    let mut received = Vec::with_capacity(EVENTS_AT_ONCE);
+    while open || !shutdown.is_cancelled() {
+        // Ticks first: a flood of events must not hold up the snapshot that counts it.
+        tokio::select! {
+            biased;
+            () = &mut overdue => {
+                warn!("probes did not end in time, their last results are lost");
+                break;
+            }
+            _ = ticks.tick() => sampler.sample(),
+            count = events.recv_many(&mut received, EVENTS_AT_ONCE), if open => {
+                open = count > 0;
+                received.drain(..).for_each(|event| sampler.count(event));
+            }
+            () = shutdown.cancelled(), if !open => {}
+        }
+    }
+    sampler.finish()
+}
+
+struct Sampler {
+    sampling: Sampling,
+    plan: watch::Receiver<PlanStatus>,
+    push: watch::Receiver<PushCounters>,
+    queue: QueueHandle,
+    ledger: Ledger,
+    series: SeriesSet,
+    max_lateness: Duration,
+    skipped_ticks: u64,
+    sealed: Sealed,
+}
+
+impl Sampler {
+    fn new(
+        sampling: Sampling,
+        plan: watch::Receiver<PlanStatus>,
+        push: watch::Receiver<PushCounters>,
+        queue: QueueHandle,
+    ) -> Self {
+        let series = SeriesSet::new(sampling.common.clone());
+        Self {
+            sampling,
+            plan,
+            push,
+            queue,
+            ledger: Ledger::default(),
+            series,
+            max_lateness: Duration::ZERO,
+            skipped_ticks: 0,
+            sealed: Sealed::default(),
+        }
+    }
+
+    fn count(&mut self, event: Event) {
+        match event {
+            Event::Change(change) => self.ledger.apply(&change),
+            Event::Result(result) => self.ledger.record(&result),
+            Event::Lateness { skipped, max_lateness } => {
+                self.skipped_ticks += skipped;
+                self.max_lateness = self.max_lateness.max(max_lateness);
+            }
+        }
+    }
+
+    fn sample(&mut self) {
+        let now = Instant::now();
+        self.ledger.close_window(now);
+        let agent = AgentState {
+            version: self.sampling.version,
+            plan: self.plan.borrow().clone(),
+            max_lateness: std::mem::take(&mut self.max_lateness),
+            skipped_ticks: self.skipped_ticks,
+            queue: self.queue.status(),
+            sealed: self.sealed.samples,
+            stale_markers: self.sealed.stale_markers,
+            push: *self.push.borrow(),
+        };
+        let groups = snapshot(&self.ledger, &agent, self.sampling.detail, now);
+        let stamped = self.series.stamp(&groups, unix_millis());
+        self.seal(&stamped, now);
+    }
+
+    fn finish(mut self) -> Sealed {
+        self.sample();
+        let ends = self.series.stamp(&[], unix_millis());
+        self.seal(&ends, Instant::now());
+        self.queue.close();
+        debug!(samples = self.sealed.samples, "last snapshot sealed");
+        self.sealed
+    }
+
+    fn seal(&mut self, stamped: &[Vec<Sample>], now: Instant) {
+        for batch in batch::cut(stamped, self.sampling.max_samples_per_request) {
+            match batch.seal(now) {
+                Ok(request) => {
+                    self.sealed.samples += request.samples;
+                    self.queue.push(request);
+                }
+                Err(error) => error!(samples = batch.samples, %error, "batch could not be compressed"),
+            }
+        }
+        let markers = stamped.iter().flatten().filter(|sample| sample.is_stale_marker());
+        self.sealed.stale_markers += markers.count() as u64;
+    }
+}
+
+/// The wall clock; only samples are stamped with it.
+fn unix_millis() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since_epoch.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
