@@ -3,6 +3,8 @@
 //! Every probe that left ends in exactly one [`ProbeResult`], and only once its window has closed: nothing in flight is
 //! ever counted.
 
+pub mod icmp;
+
 pub mod http;
 
 use std::fmt;
@@ -98,11 +100,11 @@ pub enum Stage {
     Resolve,
     /// TCP connect.
     Connect,
-    /// TLS handshake; absent on plain HTTP.
+    /// TLS handshake; takes no time on plain HTTP.
     Tls,
-    /// From the request's first byte to the response's first byte.
+    /// From the request's first byte to the end of the response's head.
     Processing,
-    /// From the response's first byte to its end.
+    /// From the end of the response's head to the end of its body.
     Transfer,
 }
 
@@ -198,7 +200,7 @@ pub struct HttpFailure {
     pub reason: HttpReason,
 }
 
-/// Time spent in each stage, summed over redirects; `None` for a stage that was never reached or does not exist.
+/// Time spent in each stage, summed over redirects; `None` for a stage that was never reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StageTimes {
     times: [Option<Duration>; 5],

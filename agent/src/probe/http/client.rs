@@ -90,6 +90,8 @@ impl HttpProber {
             let tls = self.handshake(&hop.url, tcp, &progress.not_after).await?;
             exchange(tls, request, hop, spec, progress).await
         } else {
+            // As in blackbox_exporter: every target has all stages.
+            progress.clock.pass_over(Stage::Tls);
             exchange(tcp, request, hop, spec, progress).await
         }
     }

@@ -34,7 +34,7 @@ pub mod report;
 mod tests;
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ::http::StatusCode;
 use ipnet::IpNet;
@@ -86,6 +86,11 @@ impl StageClock {
         self.times.add(self.stage, now.saturating_duration_since(self.since));
         self.stage = stage;
         self.since = now;
+    }
+
+    /// Notes that `stage` has nothing to do and takes no time.
+    pub fn pass_over(&mut self, stage: Stage) {
+        self.times.add(stage, Duration::ZERO);
     }
 
     /// Ends the stage under way and tells the time of each.
