@@ -1,10 +1,26 @@
 //! The plan in force and what changes in it.
+//!
+//! ```text
+//!   PlanUpdate --> [PlanState: admission -> difference] --> Change* (to the schedule)
+//!    planner                     |
+//!        <---- Answer -----------+--> PlanStatus (watch)
+//! ```
+//!
+//! [`state`] and [`admission`] are pure; [`task`] holds the stream to the planner.
+
+pub mod admission;
+
+pub mod state;
+
+pub mod task;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use xprober_proto::{Line, Revision, Target, TargetId};
+
+pub use state::{Answer, PlanState, Step};
 
 /// One step from the plan in force to the next.
 #[derive(Debug, Clone, PartialEq)]

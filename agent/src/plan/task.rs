@@ -1,0 +1,1 @@
+//! Holds the stream to the planner.
