@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks the rules, their tests and the sample configurations, with promtool and amtool from PATH, and with vmalert where there
-# is one. Runs from anywhere; exits non-zero at the first problem.
+# Checks the rules, their tests and the sample configurations, with promtool and amtool from PATH, and with vmalert and vmalert-tool
+# where they exist. Runs from anywhere; exits non-zero at the first problem.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -23,4 +23,13 @@ amtool config routes test --config.file=config/alertmanager.yml --verify.receive
 
 if command -v vmalert >/dev/null; then
   vmalert -dryRun -loggerLevel=ERROR -rule='grafana/rules/*.yml'
+fi
+
+# The same tests in VictoriaMetrics' dialect (vmalert-tool comes with 1.93 and later).
+if command -v vmalert-tool >/dev/null; then
+  copy=$(mktemp -d)
+  trap 'rm -rf "$copy"' EXIT
+  cp -r grafana/rules/. "$copy"
+  sed -i 's/promql_expr_test/metricsql_expr_test/' "$copy"/tests/*.yml
+  vmalert-tool unittest --disableAlertgroupLabel --files="$copy/tests/*.yml"
 fi
