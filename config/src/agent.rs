@@ -9,6 +9,8 @@ use xprober_proto::{AgentId, Limits, Region, Zone};
 
 mod file;
 
+mod remote_write;
+
 pub use file::AgentOverrides;
 
 /// Everything the agent runs by.
@@ -46,6 +48,17 @@ pub struct ServerAddress {
     pub host: String,
     /// TCP port.
     pub port: u16,
+}
+
+impl std::fmt::Display for ServerAddress {
+    /// Writes `host:port`, with brackets around an IPv6 literal.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
 }
 
 /// How the cloud's metadata service is asked for region and zone.
@@ -103,3 +116,6 @@ pub enum Detail {
     /// Region series only.
     Region,
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,7 +73,7 @@ fn scaled(number: &str, scale: u64) -> Option<u64> {
     Some(total)
 }
 
-/// Writes a duration in the form that [`parse`] reads, as in `1h30m` or `1s500ms`.
+/// Writes a duration in the form that [`parse`] reads, as in `1h30m` or `1s500ms`; people count long spans in days.
 #[must_use]
 pub fn format(duration: Duration) -> String {
     let mut rest = duration.as_nanos();
@@ -81,7 +81,7 @@ pub fn format(duration: Duration) -> String {
         return "0s".to_owned();
     }
     let mut text = String::new();
-    for (unit, scale) in UNITS.iter().filter(|(unit, _)| unit.is_ascii()) {
+    for (unit, scale) in UNITS.iter().filter(|(unit, _)| unit.is_ascii() && *unit != "w") {
         let scale = u128::from(*scale);
         if rest >= scale {
             text.push_str(&(rest / scale).to_string());

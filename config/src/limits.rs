@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use xprober_proto::Limits;
 
+use crate::duration;
 use crate::reader::Mapping;
-use crate::value::{duration_within, whole_number};
+use crate::value::{InvalidValue, Parsed, duration_within, whole_number};
 
 /// Rate that the demo's smallest machines keep up with, payload that fits one Ethernet frame (1500 - 20 - 8), interval
 /// of a polite ping.
@@ -36,5 +37,35 @@ pub(crate) fn read(limits: &mut Mapping<'_>) -> Limits {
             .take("min_interval")
             .read(duration_within(Duration::from_millis(1), LONGEST))
             .unwrap_or(DEFAULT.min_interval),
+    }
+}
+
+/// Parses the interval of a target.
+pub(crate) fn interval(limits: Limits) -> impl Fn(&str) -> Parsed<Duration> {
+    move |text| {
+        let interval = duration_within(Duration::ZERO, LONGEST)(text)?;
+        if interval >= limits.min_interval {
+            return Ok(interval);
+        }
+        Err(InvalidValue::new(format!(
+            "{} is under limits.min_interval: use {} to {}",
+            duration::format(interval),
+            duration::format(limits.min_interval),
+            duration::format(LONGEST)
+        )))
+    }
+}
+
+/// Parses the payload of an echo.
+pub(crate) fn payload(limits: Limits) -> impl Fn(&str) -> Parsed<u16> {
+    move |text| {
+        let payload = whole_number(0, MAX_PAYLOAD_BYTES)(text)?;
+        if payload <= limits.max_payload_bytes {
+            return Ok(payload);
+        }
+        Err(InvalidValue::new(format!(
+            "{payload} is over limits.max_payload: use 0 to {}",
+            limits.max_payload_bytes
+        )))
     }
 }

@@ -3,42 +3,11 @@
 //! A mapping learns its keys from being asked for them, so the keys that are read, the keys that are allowed and the
 //! keys that a message lists cannot differ.
 
-use std::cell::RefCell;
-use std::collections::hash_map::{self as map, HashMap};
-
 use crate::load::Override;
 use crate::node::{Content, Entry, Node};
-use crate::problem::{Problem, Problems};
-use crate::value::{Parsed, quote};
-
-/// Collects problems.
-#[derive(Debug, Default)]
-pub(crate) struct Report {
-    problems: RefCell<Vec<Problem>>,
-}
-
-impl Report {
-    pub(crate) fn add(&self, line: Option<usize>, key: &str, message: impl Into<String>) {
-        self.problems.borrow_mut().push(Problem {
-            line,
-            key: key.to_owned(),
-            message: message.into(),
-        });
-    }
-
-    /// Fails with everything that was added, in the order of the file; what has no line comes last.
-    pub(crate) fn finish(self, file: &str) -> Result<(), Problems> {
-        let mut problems = self.problems.into_inner();
-        if problems.is_empty() {
-            return Ok(());
-        }
-        problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
-        Err(Problems {
-            file: file.to_owned(),
-            problems,
-        })
-    }
-}
+use crate::report::{Report, Unique};
+use crate::spelling::unknown_key;
+use crate::value::{Parsed, one_line, quote};
 
 /// What stands behind a key.
 #[derive(Debug, Clone, Copy)]
@@ -78,11 +47,6 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// 1-based line of the key.
-    pub(crate) const fn line(&self) -> Option<usize> {
-        self.line
-    }
-
     /// Tells whether the key is there and not empty.
     pub(crate) const fn is_given(&self) -> bool {
         matches!(self.state, State::Given(_))
@@ -91,14 +55,6 @@ impl<'a> Field<'a> {
     /// Tells whether the value is a list without items.
     pub(crate) fn is_empty_list(&self) -> bool {
         matches!(self.state, State::Given(Node { content: Content::List(items), .. }) if items.is_empty())
-    }
-
-    /// The same key with nothing behind it.
-    pub(crate) fn absent(&self) -> Self {
-        Self {
-            state: State::Absent,
-            ..self.clone()
-        }
     }
 
     /// Adds a problem with this key.
@@ -123,18 +79,32 @@ impl<'a> Field<'a> {
             self.problem(format!("is {}: use a single value", node.content.describe()));
             return None;
         };
+        self.parse(text, parse)
+    }
+
+    /// Parses a text that stands for this key, such as a default that is written as text.
+    pub(crate) fn parse<T>(&self, text: &str, parse: impl FnOnce(&str) -> Parsed<T>) -> Option<T> {
         parse(text).map_err(|error| self.problem(error.to_string())).ok()
     }
 
     /// Parses a single value as [`Self::read`] does, unless a flag or variable says otherwise; both are checked.
     pub(crate) fn read_or<T>(&self, outside: Option<&Override>, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
         let from_file = self.read(&parse);
-        let Some(Override { value, origin }) = outside else {
-            return from_file;
-        };
-        parse(value)
-            .map_err(|error| self.report.add(None, origin, error.to_string()))
+        outside.map_or(from_file, |outside| self.read_outside(outside, parse))
+    }
+
+    /// Parses what a flag or variable says for this key.
+    pub(crate) fn read_outside<T>(&self, outside: &Override, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
+        parse(&outside.value)
+            .map_err(|error| self.report.add(None, &outside.origin, error.to_string()))
             .ok()
+    }
+
+    /// Adds a problem when `key` was seen before; `name` is what the user wrote.
+    pub(crate) fn is_new<K: Ord>(&self, seen: &mut Unique<K>, key: K, name: &str) -> bool {
+        seen.insert(key, self.line)
+            .map_err(|first| self.problem(format!("{} is listed twice{first}", quote(name))))
+            .is_ok()
     }
 
     /// Opens a list; one that is not there is empty.
@@ -242,78 +212,29 @@ impl<'a> Mapping<'a> {
             let message = if entry.key == "<<" {
                 "merge keys are not supported: write the keys out, or use an alias for the whole value".to_owned()
             } else {
-                unknown(&entry.key, &self.known)
+                unknown_key(&entry.key, &self.known)
             };
             self.at.report.add(entry.line, &self.path(&entry.key), message);
         }
     }
 
     fn refuse_duplicates(&self) {
-        let mut lines = HashMap::new();
+        let mut seen = Unique::new();
         for entry in self.entries {
-            match lines.entry(entry.key.as_str()) {
-                map::Entry::Vacant(first) => {
-                    first.insert(entry.line);
-                }
-                map::Entry::Occupied(first) => {
-                    let place = first
-                        .get()
-                        .map_or_else(String::new, |line| format!(", first on line {line}"));
-                    let message = format!("is given twice{place}");
-                    self.at.report.add(entry.line, &self.path(&entry.key), message);
-                }
+            if let Err(first) = seen.insert(entry.key.as_str(), entry.line) {
+                let message = format!("is given twice{first}");
+                self.at.report.add(entry.line, &self.path(&entry.key), message);
             }
         }
     }
 
     fn path(&self, name: &str) -> String {
         // A key of the user's may hold anything; the message stays on one line and short.
-        let name: String = name.chars().take(64).flat_map(char::escape_debug).collect();
+        let name: String = one_line(name).take(64).collect();
         if self.at.key.is_empty() {
             name
         } else {
             format!("{}.{name}", self.at.key)
         }
     }
-}
-
-/// Words the refusal of a key or a word from a fixed list.
-fn unknown(word: &str, known: &[&str]) -> String {
-    format!("unknown key{}; allowed: {}", suggestion(word, known), known.join(", "))
-}
-
-/// Refuses a word that is not in a fixed list.
-pub(crate) fn not_one_of(word: &str, known: &[&str]) -> String {
-    let suggestion = suggestion(word, known);
-    format!("{} is not allowed{suggestion}: use {}", quote(word), known.join(", "))
-}
-
-fn suggestion(word: &str, known: &[&str]) -> String {
-    // One typing error in three letters; further apart it is another word.
-    let close = |candidate: &&&str| distance(word, candidate) <= (candidate.len() / 3).clamp(1, 3);
-    known
-        .iter()
-        .filter(close)
-        .min_by_key(|candidate| distance(word, candidate))
-        .map(|candidate| format!(", did you mean {candidate}?"))
-        .unwrap_or_default()
-}
-
-/// Counts the letters to insert, remove or replace (Levenshtein); words over 64 letters are far from everything.
-fn distance(a: &str, b: &str) -> usize {
-    if a.len() > 64 {
-        return usize::MAX;
-    }
-    let b: Vec<char> = b.chars().flat_map(char::to_lowercase).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, left) in a.chars().flat_map(char::to_lowercase).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, right) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(left != *right);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

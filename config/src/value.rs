@@ -1,15 +1,11 @@
 //! Scalars of the configuration: what one text means, or a sentence that says what is allowed.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
-use ipnet::IpNet;
 use url::Url;
-use xprober_proto::HostName;
 
-use crate::agent::ServerAddress;
 use crate::duration;
 
 /// Longest text that becomes a label value, bytes; the receivers' limit is far above it.
@@ -29,6 +25,16 @@ impl InvalidValue {
 /// What every parser of a scalar answers.
 pub type Parsed<T> = Result<T, InvalidValue>;
 
+/// Escapes what would start a new line or speak to a terminal.
+pub(crate) fn one_line(text: &str) -> impl Iterator<Item = char> {
+    text.chars().flat_map(|c| {
+        let escaped = c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+        let plain = (!escaped).then_some(c);
+        let escape = escaped.then(|| c.escape_unicode());
+        plain.into_iter().chain(escape.into_iter().flatten())
+    })
+}
+
 /// Quotes at most 64 characters of a user's text, escaped, so that it stays on one line.
 pub(crate) fn quote(text: &str) -> String {
     const SHOWN: usize = 64;
@@ -37,68 +43,6 @@ pub(crate) fn quote(text: &str) -> String {
     }
     let start: String = text.chars().take(SHOWN).collect();
     format!("{start:?}...")
-}
-
-/// Parses a Go-style listen address; `:6001` means every interface, IPv6 and IPv4.
-///
-/// # Errors
-/// Host names are refused: which interface they mean depends on the resolver.
-pub fn listen_address(text: &str) -> Parsed<SocketAddr> {
-    let parsed = match text.strip_prefix(':') {
-        Some(port) => port_number(port).map(|port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))),
-        None => text.parse().ok(),
-    };
-    parsed.ok_or_else(|| {
-        InvalidValue::new(format!(
-            "{} is not a listen address: use :PORT, IPv4:PORT or [IPv6]:PORT",
-            quote(text)
-        ))
-    })
-}
-
-/// Parses `host:port` of the planner; `:6001` means this machine, as it did in the old tool.
-///
-/// # Errors
-/// The text is not a host name or address literal followed by a port from 1 to 65535.
-pub fn server_address(text: &str) -> Parsed<ServerAddress> {
-    let (host, port) = match text.strip_prefix(':') {
-        Some(port) => (
-            Some(HostName::Address(std::net::Ipv4Addr::LOCALHOST.into())),
-            port_number(port),
-        ),
-        None => match host_and_port(text) {
-            Some((host, port)) => (Some(host), Some(port)),
-            None => (None, None),
-        },
-    };
-    match (host, port.filter(|port| *port != 0)) {
-        (Some(host), Some(port)) => Ok(ServerAddress {
-            host: host.to_string(),
-            port,
-        }),
-        (None, _) | (_, None) => Err(InvalidValue::new(format!(
-            "{} is not a server address: use HOST:PORT without a scheme, or :PORT for this machine",
-            quote(text)
-        ))),
-    }
-}
-
-/// Splits `host:port` or `[IPv6]:port`; `None` when either is wrong.
-pub(crate) fn host_and_port(text: &str) -> Option<(HostName, u16)> {
-    let (host, port) = text.rsplit_once(':')?;
-    let port = port_number(port).filter(|port| *port != 0)?;
-    let host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        Some(literal) => HostName::Address(IpAddr::V6(literal.parse().ok()?)),
-        // An IPv6 literal without brackets: nobody knows where the port starts.
-        None if host.contains(':') => return None,
-        None => host.parse().ok()?,
-    };
-    Some((host, port))
-}
-
-fn port_number(text: &str) -> Option<u16> {
-    // `u16::from_str` takes a leading plus sign.
-    text.chars().all(|c| c.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 /// Parses a share: `0.1%` or `0.001`, 0 to 1 afterwards.
@@ -209,28 +153,6 @@ pub(crate) fn label(text: &str) -> Parsed<String> {
     )))
 }
 
-/// Parses a network, `10.0.0.0/8`; a bare address is a network of one.
-pub(crate) fn network(text: &str) -> Parsed<IpNet> {
-    let parsed = text
-        .parse::<IpNet>()
-        .ok()
-        .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-    let network = parsed.ok_or_else(|| {
-        InvalidValue::new(format!(
-            "{} is not a network: use ADDRESS/PREFIX, as in 10.0.0.0/8 or fd00::/8",
-            quote(text)
-        ))
-    })?;
-    if network.addr() == network.network() {
-        return Ok(network);
-    }
-    Err(InvalidValue::new(format!(
-        "{text} has bits set behind its prefix: use {} for the network or {} for the one address",
-        network.trunc(),
-        network.addr()
-    )))
-}
-
 /// Parses an absolute http or https URL without user and password. The text may hold a secret and is never quoted.
 pub(crate) fn http_url(text: &str) -> Parsed<Url> {
     let url = Url::parse(text)
@@ -267,4 +189,54 @@ pub(crate) fn header_value(text: &str) -> Parsed<HeaderValue> {
         .ok_or_else(|| InvalidValue::new("has a value that no header can carry: use visible ASCII characters"))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_percentages_or_numbers_up_to_one() {
+        for (text, share) in [
+            ("0.1%", 0.001),
+            ("0.001", 0.001),
+            ("0", 0.0),
+            ("1", 1.0),
+            ("100%", 1.0),
+            ("1e-3", 0.001),
+        ] {
+            assert!((ratio(text).unwrap() - share).abs() < 1e-12, "{text}");
+        }
+        for text in ["", "%", "5", "101%", "-1%", "nan", "inf", "+1", "1%%", "0,1%", "x"] {
+            assert!(ratio(text).is_err(), "{text:?} passed");
+        }
+    }
+
+    #[test]
+    fn sizes_have_binary_or_decimal_units() {
+        for (text, bytes) in [
+            ("64MiB", 64 << 20),
+            ("1GB", 1_000_000_000),
+            ("2kB", 2_000),
+            ("512", 512),
+            ("512B", 512),
+        ] {
+            assert_eq!(byte_size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "MiB", "1.5MiB", "-1", "64 MiB", "64mib", "99999999999TiB", "B"] {
+            assert!(byte_size(text).is_err(), "{text:?} passed");
+        }
+    }
+
+    #[test]
+    fn a_secret_in_a_url_or_header_is_never_quoted() {
+        for text in [
+            "http://user:sesame@host/",
+            "user:sesame@host",
+            "ftp://user:sesame@host/",
+        ] {
+            assert!(!http_url(text).unwrap_err().to_string().contains("sesame"), "{text}");
+        }
+        assert!(!header_value("sesame\n").unwrap_err().to_string().contains("sesame"));
+    }
 }

@@ -10,10 +10,11 @@ use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, Seq
 
 use crate::node::{Content, Entry, Node};
 use crate::problem::Problem;
+use crate::value::one_line;
 
-/// Most values in one document with its aliases written out: ten times a file of 200,000 targets. Guards against a
+/// Most values in one document with its aliases written out: five times a file of 200,000 targets. Guards against a
 /// small file whose aliases of aliases fill the memory.
-const MAX_NODES: usize = 2_000_000;
+const MAX_NODES: usize = 1_000_000;
 
 /// Reads one document; empty text is an empty document.
 pub(crate) fn read(text: &str) -> Result<Node, Problem> {
@@ -48,7 +49,9 @@ fn problem(error: &serde_yaml::Error) -> Problem {
     Problem {
         line: error.location().map(|location| location.line()),
         key: String::new(),
-        message: format!("is not YAML that can be read: {}", message.escape_debug()),
+        message: one_line("is not YAML that can be read: ")
+            .chain(one_line(message))
+            .collect(),
     }
 }
 

@@ -5,45 +5,31 @@ use std::path::Path;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use url::Url;
 use xprober_proto::Addresses;
 
-use super::{AgentSettings, Detail, HardLimits, Metadata, Push, RemoteWrite, ServerAddress};
+use super::{AgentSettings, Detail, HardLimits, Metadata, Push, ServerAddress, remote_write};
+use crate::address;
 use crate::limits::{self, LONGEST};
 use crate::load::{LoadError, Override, read_text};
 use crate::problem::Problems;
-use crate::reader::{Field, Mapping, Report, not_one_of};
-use crate::value::{self, InvalidValue, Parsed, duration_within, network, quote, whole_number};
-use crate::{headers, yaml};
+use crate::reader::{Field, Mapping};
+use crate::report::Report;
+use crate::spelling::not_one_of;
+use crate::value::{self, InvalidValue, Parsed, duration_within, quote, whole_number};
+use crate::yaml;
 
 /// The old tool's port on this machine.
 const GRPC_SERVER_ADDRESS: (IpAddr, u16) = (IpAddr::V4(Ipv4Addr::LOCALHOST), 6001);
 /// Link-local address that the clouds agree on.
-const METADATA_ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+const METADATA_URL: &str = "http://169.254.169.254";
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-const QUEUE_MAX_BYTES: u64 = 64 << 20;
-const QUEUE_MAX_AGE: Duration = Duration::from_hours(1);
 const PUSH_INTERVAL: Duration = Duration::from_secs(5);
 const MAX_SAMPLES_PER_REQUEST: usize = 2_000;
 const DETAIL: Detail = Detail::Target;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Below this a request with every series of one target would not fit the queue.
-const SMALLEST_QUEUE_BYTES: u64 = 64 << 10;
-const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
+pub(super) const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 const SHORTEST_PUSH_INTERVAL: Duration = Duration::from_millis(100);
-
-/// Headers that the remote-write protocol or the connection fixes.
-const RESERVED_HEADERS: [&str; 7] = [
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "transfer-encoding",
-    "user-agent",
-    "x-prometheus-remote-write-version",
-];
 
 /// What stands for the file in problems when there is none.
 const NO_FILE: &str = "agent settings";
@@ -91,33 +77,21 @@ impl AgentSettings {
     /// # Errors
     /// Every problem of the text and the overrides.
     pub fn parse(file_name: &str, text: &str, overrides: &AgentOverrides) -> Result<Self, Problems> {
-        let refuse = |problem| Problems {
+        let node = yaml::read(text).map_err(|problem| Problems {
             file: file_name.to_owned(),
             problems: vec![problem],
-        };
-        let node = yaml::read(text).map_err(refuse)?;
+        })?;
         let report = Report::default();
         let settings = read(Field::root(&report, &node).mapping(), overrides);
-        report.finish(file_name)?;
-        // Without a problem everything that is required was there.
-        settings.ok_or_else(|| {
-            refuse(crate::Problem {
-                line: None,
-                key: "remote_write.url".to_owned(),
-                message: format!("is missing: {MISSING_URL}"),
-            })
-        })
+        report.finish(file_name, settings)
     }
 }
 
-const MISSING_URL: &str = "say where samples go with --remote-write.url or the key remote_write.url, \
-                           as in http://prometheus:9090/api/v1/write";
-
-/// `None` when there is no place to send samples to; that was told.
+/// `None` when something without a default is missing or wrong; that was told.
 fn read(mut file: Mapping<'_>, overrides: &AgentOverrides) -> Option<AgentSettings> {
     let grpc_server_address = file
         .take("grpc_server_address")
-        .read_or(overrides.grpc_server_address.as_ref(), value::server_address)
+        .read_or(overrides.grpc_server_address.as_ref(), address::server_address)
         .unwrap_or_else(|| ServerAddress {
             host: GRPC_SERVER_ADDRESS.0.to_string(),
             port: GRPC_SERVER_ADDRESS.1,
@@ -127,7 +101,7 @@ fn read(mut file: Mapping<'_>, overrides: &AgentOverrides) -> Option<AgentSettin
     let agent_id = file.take("agent_id").read_or(overrides.agent_id.as_ref(), value::name);
     let probe_addresses = read_addresses(&file.take("probe_address"), overrides.probe_address.as_ref());
     let metadata = read_metadata(file.take("metadata").mapping(), overrides);
-    let remote_write = read_remote_write(file.take("remote_write").mapping(), overrides);
+    let remote_write = remote_write::read(file.take("remote_write").mapping(), overrides.remote_write_url.as_ref());
     let push = read_push(file.take("push").mapping());
     let (limits, allowed_networks) = read_limits(file.take("limits").mapping());
     let http_ca_file = read_http(file.take("http").mapping());
@@ -171,9 +145,8 @@ fn read_addresses(field: &Field<'_>, outside: Option<&Override>) -> Vec<IpAddr> 
         field.problem(error.to_string());
     }
     match outside {
-        Some(_) => field
-            .absent()
-            .read_or(outside, |text| addresses(text).and_then(one_of_each))
+        Some(outside) => field
+            .read_outside(outside, |text| addresses(text).and_then(one_of_each))
             .unwrap_or_default(),
         None => listed,
     }
@@ -184,8 +157,9 @@ fn addresses(text: &str) -> Parsed<Vec<IpAddr>> {
 }
 
 fn address(text: &str) -> Parsed<IpAddr> {
-    text.parse()
+    text.parse::<IpAddr>()
         .ok()
+        .map(|address| address.to_canonical())
         .filter(|address| Addresses::of(*address).is_some())
         .ok_or_else(|| {
             InvalidValue::new(format!(
@@ -206,71 +180,18 @@ fn one_of_each(addresses: Vec<IpAddr>) -> Parsed<Vec<IpAddr>> {
 }
 
 fn read_metadata(mut mapping: Mapping<'_>, overrides: &AgentOverrides) -> Option<Metadata> {
-    let url = mapping
-        .take("url")
-        .read_or(overrides.metadata_url.as_ref(), value::http_url);
+    let url_field = mapping.take("url");
+    let url = if url_field.is_given() || overrides.metadata_url.is_some() {
+        url_field.read_or(overrides.metadata_url.as_ref(), value::http_url)
+    } else {
+        url_field.parse(METADATA_URL, value::http_url)
+    };
     let timeout = mapping
         .take("timeout")
         .read(duration_within(SHORTEST_TIMEOUT, LONGEST))
         .unwrap_or(METADATA_TIMEOUT);
     mapping.finish();
-    let url = match url {
-        Some(url) => url,
-        None => Url::parse(&format!("http://{METADATA_ADDRESS}")).ok()?,
-    };
-    Some(Metadata { url, timeout })
-}
-
-fn read_remote_write(mut mapping: Mapping<'_>, overrides: &AgentOverrides) -> Option<RemoteWrite> {
-    let url_field = mapping.take("url");
-    let url_field = if overrides.remote_write_url.is_some() {
-        url_field
-    } else {
-        url_field.required(MISSING_URL)
-    };
-    let url = url_field.read_or(overrides.remote_write_url.as_ref(), value::http_url);
-    let timeout = mapping
-        .take("timeout")
-        .read(duration_within(SHORTEST_TIMEOUT, LONGEST))
-        .unwrap_or(WRITE_TIMEOUT);
-    let ca_file = mapping.take("ca_file").read(value::file_path);
-    let headers = headers::read(
-        mapping.take("headers"),
-        &RESERVED_HEADERS,
-        "the remote-write protocol fixes it",
-    );
-    let (queue_max_bytes, queue_max_age) = read_queue(mapping.take("queue").mapping());
-    mapping.finish();
-    Some(RemoteWrite {
-        url: url?,
-        timeout,
-        queue_max_bytes,
-        queue_max_age,
-        ca_file,
-        headers,
-    })
-}
-
-fn read_queue(mut mapping: Mapping<'_>) -> (u64, Duration) {
-    let max_bytes = mapping.take("max_bytes").read(queue_size).unwrap_or(QUEUE_MAX_BYTES);
-    let max_age = mapping
-        .take("max_age")
-        .read(duration_within(Duration::from_secs(1), 365 * LONGEST))
-        .unwrap_or(QUEUE_MAX_AGE);
-    mapping.finish();
-    (max_bytes, max_age)
-}
-
-fn queue_size(text: &str) -> Parsed<u64> {
-    let size = value::byte_size(text)?;
-    if size >= SMALLEST_QUEUE_BYTES {
-        return Ok(size);
-    }
-    Err(InvalidValue::new(format!(
-        "{} is too small: use at least {}KiB",
-        quote(text),
-        SMALLEST_QUEUE_BYTES >> 10
-    )))
+    Some(Metadata { url: url?, timeout })
 }
 
 fn read_push(mut mapping: Mapping<'_>) -> Push {
@@ -291,7 +212,7 @@ fn read_push(mut mapping: Mapping<'_>) -> Push {
 fn read_limits(mut mapping: Mapping<'_>) -> (xprober_proto::Limits, Vec<IpNet>) {
     let limits = limits::read(&mut mapping);
     let everywhere = || vec![IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())];
-    let networks = mapping.take("allowed_networks").read_list(network);
+    let networks = mapping.take("allowed_networks").read_list(address::network);
     mapping.finish();
     (limits, networks.unwrap_or_else(everywhere))
 }

@@ -1,6 +1,5 @@
 //! What `planner.yml` says, and the default of everything it leaves out.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -8,11 +7,14 @@ use std::time::Duration;
 use xprober_proto::{Limits, ProbeKind};
 
 use super::{Agents, ConfiguredTarget, LineSettings, Mesh, PlannerSettings, line, target};
+use crate::address;
 use crate::limits::{self, LONGEST};
 use crate::load::{LoadError, Override, read_text};
 use crate::problem::Problems;
-use crate::reader::{Field, Mapping, Report, not_one_of};
-use crate::value::{self, InvalidValue, Parsed, duration_within, network, whole_number};
+use crate::reader::{Field, Mapping};
+use crate::report::{Report, Unique};
+use crate::spelling::not_one_of;
+use crate::value::{InvalidValue, Parsed, duration_within, whole_number};
 use crate::yaml;
 
 const RPC_PORT: u16 = 6001;
@@ -74,8 +76,7 @@ impl PlannerSettings {
         })?;
         let report = Report::default();
         let settings = read(Field::root(&report, &node).mapping(), overrides);
-        report.finish(file_name)?;
-        Ok(settings)
+        report.finish(file_name, Some(settings))
     }
 }
 
@@ -83,15 +84,15 @@ fn read(mut file: Mapping<'_>, overrides: &PlannerOverrides) -> PlannerSettings 
     let every_interface = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
     let rpc_listen_addr = file
         .take("rpc_listen_addr")
-        .read_or(overrides.rpc_listen_addr.as_ref(), value::listen_address)
+        .read_or(overrides.rpc_listen_addr.as_ref(), address::listen_address)
         .unwrap_or(every_interface(RPC_PORT));
     let metrics_listen_addr = file
         .take("metrics_listen_addr")
-        .read_or(overrides.metrics_listen_addr.as_ref(), value::listen_address)
+        .read_or(overrides.metrics_listen_addr.as_ref(), address::listen_address)
         .unwrap_or(every_interface(METRICS_PORT));
     let limits = read_limits(file.take("limits").mapping());
-    let mesh = read_mesh(file.take("mesh").mapping(), &limits);
-    let targets = read_targets(&file.take("prober_targets"), &mesh, &limits);
+    let mesh = read_mesh(file.take("mesh").mapping(), limits);
+    let targets = read_targets(&file.take("prober_targets"), &mesh, limits);
     let lines = read_lines(&file.take("lines"));
     let agents = read_agents(file.take("agents").mapping());
     file.finish();
@@ -112,12 +113,12 @@ fn read_limits(mut mapping: Mapping<'_>) -> Limits {
     limits
 }
 
-fn read_mesh(mut mapping: Mapping<'_>, limits: &Limits) -> Mesh {
+fn read_mesh(mut mapping: Mapping<'_>, limits: Limits) -> Mesh {
     let mesh = Mesh {
         probes: read_probes(&mapping.take("probes")),
         interval: mapping
             .take("interval")
-            .read(duration_within(limits.min_interval, LONGEST))
+            .read(limits::interval(limits))
             .unwrap_or(MESH_INTERVAL.max(limits.min_interval)),
         timeout: mapping
             .take("timeout")
@@ -125,7 +126,7 @@ fn read_mesh(mut mapping: Mapping<'_>, limits: &Limits) -> Mesh {
             .unwrap_or(MESH_TIMEOUT),
         payload_bytes: mapping
             .take("payload")
-            .read(whole_number(0, limits.max_payload_bytes))
+            .read(limits::payload(limits))
             .unwrap_or(PAYLOAD_BYTES.min(limits.max_payload_bytes)),
         targets_per_region: mapping
             .take("targets_per_region")
@@ -169,43 +170,27 @@ fn mesh_kind(text: &str) -> Parsed<ProbeKind> {
     }
 }
 
-fn read_targets(field: &Field<'_>, mesh: &Mesh, limits: &Limits) -> Vec<ConfiguredTarget> {
-    let mut seen = BTreeMap::new();
-    let mut targets = Vec::new();
-    for item in field.list() {
-        for (at, target) in target::read(item.required("remove the empty item").mapping(), mesh, limits) {
-            let key = (target.probe.kind(), target.region.clone(), target.name.clone());
-            if let Some(first) = seen.get(&key) {
-                at.problem(twice(&target.name, *first));
-            } else {
-                seen.insert(key, at.line());
-                targets.push(target);
-            }
-        }
-    }
-    targets
+fn read_targets(field: &Field<'_>, mesh: &Mesh, limits: Limits) -> Vec<ConfiguredTarget> {
+    let mut seen = Unique::new();
+    let items = field.list().into_iter();
+    items
+        .flat_map(|item| {
+            target::read(
+                item.required("remove the empty item").mapping(),
+                mesh,
+                limits,
+                &mut seen,
+            )
+        })
+        .collect()
 }
 
 fn read_lines(field: &Field<'_>) -> Vec<LineSettings> {
-    let mut seen = BTreeMap::new();
-    let mut lines = Vec::new();
-    for item in field.list() {
-        let Some((at, line)) = line::read(item.required("remove the empty item").mapping()) else {
-            continue;
-        };
-        if let Some(first) = seen.get(&line.name) {
-            at.problem(twice(&line.name, *first));
-        } else {
-            seen.insert(line.name.clone(), at.line());
-            lines.push(line);
-        }
-    }
-    lines
-}
-
-fn twice(name: &str, first: Option<usize>) -> String {
-    let place = first.map_or_else(String::new, |line| format!(", first on line {line}"));
-    format!("{} is listed twice{place}", value::quote(name))
+    let mut seen = Unique::new();
+    let items = field.list().into_iter();
+    items
+        .filter_map(|item| line::read(item.required("remove the empty item").mapping(), &mut seen))
+        .collect()
 }
 
 fn read_agents(mut mapping: Mapping<'_>) -> Agents {
@@ -213,7 +198,10 @@ fn read_agents(mut mapping: Mapping<'_>) -> Agents {
     let agents = Agents {
         lease: mapping.take("lease").read(span()).unwrap_or(LEASE),
         plan_ttl: mapping.take("plan_ttl").read(span()).unwrap_or(PLAN_TTL),
-        allowed_networks: mapping.take("allowed_networks").read_list(network).unwrap_or_default(),
+        allowed_networks: mapping
+            .take("allowed_networks")
+            .read_list(address::network)
+            .unwrap_or_default(),
     };
     mapping.finish();
     agents

@@ -7,12 +7,15 @@ use xprober_proto::Region;
 use super::LineSettings;
 use crate::limits::LONGEST;
 use crate::reader::{Field, Mapping};
+use crate::report::Unique;
 use crate::value::{self, InvalidValue, Parsed, duration_within};
 
-/// Reads a line and the place of its name; `None` when it has no name or no two ends.
-pub(super) fn read(mut mapping: Mapping<'_>) -> Option<(Field<'_>, LineSettings)> {
+/// Reads a line; `None` when it has no name of its own or no two ends.
+pub(super) fn read(mut mapping: Mapping<'_>, seen: &mut Unique<String>) -> Option<LineSettings> {
     let name_field = mapping.take("name").required("give the line a name of its own");
-    let name = name_field.read(line_name);
+    let name = name_field
+        .read(line_name)
+        .filter(|name| name_field.is_new(seen, name.clone(), name));
     let between = read_ends(&mapping.take("between").required("use the two regions, as in [hk, sg]"));
     let rtt_budget = mapping
         .take("rtt_budget")
@@ -21,7 +24,7 @@ pub(super) fn read(mut mapping: Mapping<'_>) -> Option<(Field<'_>, LineSettings)
     let mut label = |key| mapping.take(key).read(value::label).unwrap_or_default();
     let (circuit, carrier, owner) = (label("circuit"), label("carrier"), label("owner"));
     mapping.finish();
-    let line = LineSettings {
+    Some(LineSettings {
         name: name?,
         between: between?,
         rtt_budget,
@@ -29,8 +32,7 @@ pub(super) fn read(mut mapping: Mapping<'_>) -> Option<(Field<'_>, LineSettings)
         circuit,
         carrier,
         owner,
-    };
-    Some((name_field, line))
+    })
 }
 
 fn line_name(text: &str) -> Parsed<String> {

@@ -8,19 +8,19 @@ use xprober_proto::{HttpSpec, IcmpSpec, Limits, ProbeKind, ProbeSpec, Region, St
 
 use super::file::{MAX_PROBE_TIMEOUT, SHORTEST_TIMEOUT};
 use super::{ConfiguredTarget, Mesh};
+use crate::address;
 use crate::duration;
 use crate::headers;
-use crate::limits::LONGEST;
-use crate::reader::{Field, Mapping, not_one_of};
+use crate::limits::{self, LONGEST};
+use crate::reader::{Field, Mapping};
+use crate::report::Unique;
+use crate::spelling::not_one_of;
 use crate::value::{self, InvalidValue, Parsed, duration_within, quote};
 
 const HTTP_INTERVAL: Duration = Duration::from_secs(15);
 /// Or the interval, if that is shorter.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Longest address or URL, bytes: with kind and region in front it must fit a target id
-/// ([`xprober_proto::name::MAX_TARGET_ID_BYTES`]).
-const MAX_NAME_BYTES: usize = 370;
 /// Longest text that a body is searched for, bytes.
 const MAX_BODY_TEXT_BYTES: usize = 4_096;
 
@@ -39,8 +39,16 @@ struct Module {
     expect_body: String,
 }
 
-/// Reads one entry: a target per address or URL, each with its place in the file.
-pub(super) fn read<'a>(mut mapping: Mapping<'a>, mesh: &Mesh, limits: &Limits) -> Vec<(Field<'a>, ConfiguredTarget)> {
+/// What makes a target the same as another one.
+pub(super) type Identity = (ProbeKind, Region, String);
+
+/// Reads one entry: a target per address or URL.
+pub(super) fn read(
+    mut mapping: Mapping<'_>,
+    mesh: &Mesh,
+    limits: Limits,
+    seen: &mut Unique<Identity>,
+) -> Vec<ConfiguredTarget> {
     let kind = mapping
         .take("prober_type")
         .required("use icmp, tcp or http")
@@ -54,28 +62,32 @@ pub(super) fn read<'a>(mut mapping: Mapping<'a>, mesh: &Mesh, limits: &Limits) -
         names.problem("is empty: use a list of addresses or URLs");
     }
     let is_http = kind == Some(ProbeKind::Http);
-    let interval = mapping
-        .take("interval")
-        .read(duration_within(limits.min_interval, LONGEST))
-        .unwrap_or(if is_http {
-            HTTP_INTERVAL.max(limits.min_interval)
-        } else {
-            mesh.interval
-        });
-    // An HTTP probe ends before the next one of its target starts; echoes may overlap.
-    let longest_timeout = if is_http { interval } else { MAX_PROBE_TIMEOUT };
+    let interval_field = mapping.take("interval");
+    let given_interval = interval_field.read(limits::interval(limits));
+    let interval = given_interval.unwrap_or(if is_http {
+        HTTP_INTERVAL.max(limits.min_interval)
+    } else {
+        mesh.interval
+    });
+    // An HTTP probe ends before the next one of its target starts; echoes may overlap. What the kind or the interval
+    // should have been is not guessed.
+    let longest_timeout = match kind {
+        Some(ProbeKind::Icmp | ProbeKind::Tcp) => MAX_PROBE_TIMEOUT,
+        Some(ProbeKind::Http) if given_interval.is_some() || !interval_field.is_given() => interval,
+        Some(ProbeKind::Http) | None => LONGEST,
+    };
     let timeout_field = mapping.take("timeout");
     let timeout = timeout_field.read(|text| timeout_within(longest_timeout, is_http, text));
     let module_field = mapping.take("module");
     if kind.is_some() && !is_http && module_field.is_given() {
         module_field.problem("belongs to http targets only: remove it or use prober_type: http");
     }
-    let module = read_module(module_field.mapping(), interval);
+    let module = read_module(module_field.mapping(), if is_http { longest_timeout } else { LONGEST });
     if timeout_field.is_given() && module.timeout.is_some() {
         timeout_field.problem("is given here and in module: use one of them");
     }
     mapping.finish();
-    let (Some(kind), Some(region)) = (kind, region) else {
+    let Some(kind) = kind else {
         return Vec::new();
     };
     let timeout = timeout.or(module.timeout).unwrap_or(if is_http {
@@ -83,7 +95,7 @@ pub(super) fn read<'a>(mut mapping: Mapping<'a>, mesh: &Mesh, limits: &Limits) -
     } else {
         mesh.timeout
     });
-    let one = |field: Field<'a>| {
+    let one = |field: Field<'_>| {
         let field = field.required("remove the empty item");
         let (name, probe) = field.read(|text| {
             let probe = match kind {
@@ -91,17 +103,17 @@ pub(super) fn read<'a>(mut mapping: Mapping<'a>, mesh: &Mesh, limits: &Limits) -
                 ProbeKind::Tcp => tcp(text),
                 ProbeKind::Http => http(text, &module),
             }?;
-            Ok((target_name(text)?, probe))
+            Ok((value::label(text)?, probe))
         })?;
-        let region = region.clone();
-        let target = ConfiguredTarget {
+        let region = region.clone()?;
+        let identity = (kind, region.clone(), name.clone());
+        field.is_new(seen, identity, &name).then_some(ConfiguredTarget {
             name,
             region,
             probe,
             interval,
             timeout,
-        };
-        Some((field, target))
+        })
     };
     names.one_or_more().into_iter().filter_map(one).collect()
 }
@@ -127,15 +139,6 @@ fn timeout_within(longest: Duration, is_http: bool, text: &str) -> Parsed<Durati
     }))
 }
 
-fn target_name(text: &str) -> Parsed<String> {
-    if text.len() <= MAX_NAME_BYTES && !text.contains(char::is_control) {
-        return Ok(text.to_owned());
-    }
-    Err(InvalidValue::new(format!(
-        "is not allowed: use at most {MAX_NAME_BYTES} bytes without control characters"
-    )))
-}
-
 fn icmp(text: &str, payload_bytes: u16) -> Parsed<ProbeSpec> {
     let host = text.parse().map_err(|_| {
         InvalidValue::new(format!(
@@ -147,7 +150,7 @@ fn icmp(text: &str, payload_bytes: u16) -> Parsed<ProbeSpec> {
 }
 
 fn tcp(text: &str) -> Parsed<ProbeSpec> {
-    let (host, port) = value::host_and_port(text).ok_or_else(|| {
+    let (host, port) = address::host_and_port(text).ok_or_else(|| {
         InvalidValue::new(format!(
             "{} is not a tcp target: use HOST:PORT or [IPv6]:PORT",
             quote(text)
@@ -172,7 +175,7 @@ fn http(text: &str, module: &Module) -> Parsed<ProbeSpec> {
     }))
 }
 
-fn read_module(mut mapping: Mapping<'_>, interval: Duration) -> Module {
+fn read_module(mut mapping: Mapping<'_>, longest_timeout: Duration) -> Module {
     let method = mapping.take("method").read(method).unwrap_or(Method::GET);
     let body_field = mapping.take("expect_body");
     let expect_body = body_field.read(body_text).unwrap_or_default();
@@ -182,7 +185,7 @@ fn read_module(mut mapping: Mapping<'_>, interval: Duration) -> Module {
     let module = Module {
         timeout: mapping
             .take("timeout")
-            .read(|text| timeout_within(interval, true, text)),
+            .read(|text| timeout_within(longest_timeout, true, text)),
         method,
         headers: headers::read(
             mapping.take("headers"),
