@@ -16,8 +16,14 @@ pub mod plan;
 
 pub mod stream;
 
+pub mod reload;
+
+pub mod admin;
+
 pub mod metrics;
 
 pub mod server;
+
+pub mod cli;
 
 pub use server::Planner;

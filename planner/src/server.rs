@@ -1,21 +1,41 @@
 //! Wiring: binds both ports, starts the tasks, ends them in order.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::info;
+use tonic::transport::server::TcpIncoming;
+use tracing::{info, warn};
 use xprober_config::planner::PlannerSettings;
+use xprober_proto::FILE_DESCRIPTOR_SET;
+use xprober_proto::wire::planner_server::PlannerServer;
 
+use crate::admin::listener::LimitedListener;
+use crate::admin::{Admin, routes};
 use crate::metrics::Metrics;
 use crate::plan::task::{EVENT_QUEUE, Owner, SETTLE};
+use crate::reload::ConfigState;
+use crate::reload::task::{Reloader, Source};
 use crate::stream::service::JoinService;
 use crate::stream::task::Shared;
+
+/// How long streams and pages may take to end; agents do not wait for more than a round trip.
+const DRAIN: Duration = Duration::from_secs(5);
+/// Reload requests that may wait: each answers all the same, so a person with a script needs no more.
+const RELOAD_QUEUE: usize = 4;
+/// Most connections to the pages: a few scrapers and people.
+const MAX_WEB_CONNECTIONS: usize = 128;
+/// Finds half-open connections from the planner's side, well within a lease.
+const PING: Duration = Duration::from_secs(10);
+/// Agents use one stream per connection; a few more for health checks and reflection.
+const STREAMS_PER_CONNECTION: u32 = 64;
 
 /// Says why the planner could not start or run.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +49,7 @@ pub enum PlannerError {
         address: SocketAddr,
         /// What the system said.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// gRPC reflection could not be built from the descriptors.
     #[error("cannot offer gRPC reflection")]
@@ -43,9 +63,12 @@ pub enum PlannerError {
 #[derive(Debug)]
 pub struct Planner {
     settings: Arc<PlannerSettings>,
+    source: Option<Source>,
+    settle: Duration,
     rpc: TcpListener,
     rpc_addr: SocketAddr,
-    settle: Duration,
+    web: TcpListener,
+    web_addr: SocketAddr,
 }
 
 impl Planner {
@@ -56,12 +79,23 @@ impl Planner {
     /// When an address cannot be bound.
     pub async fn bind(settings: PlannerSettings) -> Result<Self, PlannerError> {
         let (rpc, rpc_addr) = listen("rpc_listen_addr", settings.rpc_listen_addr).await?;
+        let (web, web_addr) = listen("metrics_listen_addr", settings.metrics_listen_addr).await?;
         Ok(Self {
             settings: Arc::new(settings),
+            source: None,
+            settle: SETTLE,
             rpc,
             rpc_addr,
-            settle: SETTLE,
+            web,
+            web_addr,
         })
+    }
+
+    /// Names the file that the settings came from; without one every reload is refused.
+    #[must_use]
+    pub fn reloading(mut self, source: Source) -> Self {
+        self.source = Some(source);
+        self
     }
 
     /// Replaces [`SETTLE`].
@@ -77,53 +111,105 @@ impl Planner {
         self.rpc_addr
     }
 
-    /// Serves until `shutdown`, then ends all streams with UNAVAILABLE and waits for every task.
+    /// Says where the pages are.
+    #[must_use]
+    pub const fn web_addr(&self) -> SocketAddr {
+        self.web_addr
+    }
+
+    /// Serves until `shutdown`, then ends all streams with UNAVAILABLE and waits for every task, at most 5 s.
     ///
     /// # Errors
     ///
-    /// When a server fails.
+    /// When the gRPC server cannot be built or fails.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), PlannerError> {
-        let metrics = Arc::new(Metrics::new());
+        // A server that fails ends the others too.
+        let stop = shutdown.child_token();
         let tasks = TaskTracker::new();
-        let owner_stop = CancellationToken::new();
+        let metrics = Arc::new(Metrics::new());
+        let loaded_at = SystemTime::now();
+        metrics.reloaded(Some(loaded_at));
         let (events, queue) = mpsc::channel(EVENT_QUEUE);
-        let (owner, published) = Owner::new(self.settings, self.settle, Arc::clone(&metrics));
-        let owner = tasks.spawn(owner.run(queue, owner_stop.clone()));
+        let (owner, published) = Owner::new(Arc::clone(&self.settings), self.settle, Arc::clone(&metrics));
         let shared = Shared {
+            events: events.clone(),
+            published: published.clone(),
+            metrics: Arc::clone(&metrics),
+            stop: stop.clone(),
+        };
+        let rpc = rpc_server(self.rpc, shared, &tasks).await?;
+
+        let file = self.source.as_ref().map(|source| source.file.clone());
+        let (state, config) = watch::channel(ConfigState::loaded(file, loaded_at));
+        let (reload, requests) = mpsc::channel(RELOAD_QUEUE);
+        let reloader = Reloader {
+            source: self.source,
+            bound: self.settings,
+            events: events.clone(),
+            state,
+            metrics: Arc::clone(&metrics),
+        };
+        let admin = Admin {
             events,
             published,
+            config,
+            reload,
             metrics,
-            stop: shutdown.clone(),
+            stop: stop.clone(),
         };
-        let streams = TaskTracker::new();
-        let (reporter, health) = tonic_health::server::health_reporter();
-        reporter
-            .set_serving::<xprober_proto::wire::planner_server::PlannerServer<JoinService>>()
-            .await;
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(xprober_proto::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .build_v1()
-            .map_err(PlannerError::Reflection)?;
-        info!(addr = %self.rpc_addr, service = "rpc", "listening");
-        let served = tonic::transport::Server::builder()
-            .http2_keepalive_interval(Some(Duration::from_secs(10)))
-            .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-            .max_concurrent_streams(64)
-            .add_service(JoinService::server(shared, streams.clone()))
-            .add_service(health)
-            .add_service(reflection)
-            .serve_with_incoming_shutdown(TcpListenerStream::new(self.rpc), shutdown.cancelled())
-            .await;
-        streams.close();
-        streams.wait().await;
-        owner_stop.cancel();
+        let web = axum::serve(LimitedListener::new(self.web, MAX_WEB_CONNECTIONS), routes(admin))
+            .with_graceful_shutdown(stop.clone().cancelled_owned());
+
+        tasks.spawn(owner.run(queue, stop.clone()));
+        tasks.spawn(reloader.run(requests, stop.clone()));
+        tasks.spawn(async move { web.await });
+        info!(service = "rpc", addr = %self.rpc_addr, "listening");
+        info!(service = "web", addr = %self.web_addr, "listening");
+        let served = tasks.spawn(rpc(stop.clone()));
+        let ended = tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            // A task that is gone without a result was ended with the runtime.
+            ended = served => ended.unwrap_or(Ok(())),
+        };
+        stop.cancel();
         tasks.close();
-        tasks.wait().await;
-        drop(owner);
-        served.map_err(PlannerError::Rpc)
+        if timeout(DRAIN, tasks.wait()).await.is_err() {
+            warn!(
+                seconds = DRAIN.as_secs(),
+                "connections were cut that did not end in time"
+            );
+        }
+        ended.map_err(PlannerError::Rpc)
     }
 }
+
+/// Puts the planner service, health and reflection on one port; the result serves until its token is cancelled.
+async fn rpc_server(
+    listener: TcpListener,
+    shared: Shared,
+    tasks: &TaskTracker,
+) -> Result<impl FnOnce(CancellationToken) -> Serving, PlannerError> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<PlannerServer<JoinService>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .map_err(PlannerError::Reflection)?;
+    let router = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(PING))
+        .http2_keepalive_timeout(Some(PING))
+        .max_concurrent_streams(STREAMS_PER_CONNECTION)
+        .add_service(JoinService::server(shared, tasks.clone()))
+        .add_service(health)
+        .add_service(reflection);
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    Ok(|stop: CancellationToken| -> Serving {
+        Box::pin(router.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()))
+    })
+}
+
+type Serving = Pin<Box<dyn Future<Output = Result<(), tonic::transport::Error>> + Send>>;
 
 async fn listen(setting: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), PlannerError> {
     let failed = |source| PlannerError::Listen {
@@ -131,7 +217,22 @@ async fn listen(setting: &'static str, address: SocketAddr) -> Result<(TcpListen
         address,
         source,
     };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let listener = match TcpListener::bind(address).await {
+        // `:6001` means every interface; on a kernel without IPv6 those are the IPv4 ones.
+        Err(error) if address.ip().is_unspecified() && no_such_family(&error) => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        bound => bound,
+    }
+    .map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
+}
+
+fn no_such_family(error: &io::Error) -> bool {
+    // EAFNOSUPPORT, and EADDRNOTAVAIL where IPv6 is there but switched off.
+    matches!(
+        error.kind(),
+        io::ErrorKind::Unsupported | io::ErrorKind::AddrNotAvailable
+    ) || error.raw_os_error() == Some(97)
 }

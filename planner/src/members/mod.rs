@@ -191,3 +191,6 @@ impl Members {
         self.by_key.get_mut(key).filter(|member| member.stream == Some(stream))
     }
 }
+
+#[cfg(test)]
+mod tests;

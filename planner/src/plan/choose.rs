@@ -224,3 +224,6 @@ impl<'a> Assigner<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

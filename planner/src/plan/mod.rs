@@ -31,6 +31,8 @@ mod mesh;
 
 pub mod difference;
 
+pub mod text;
+
 pub mod task;
 
 /// Says why an agent probes a target.
@@ -179,3 +181,6 @@ fn by_region<'a>(hellos: &'a BTreeMap<MemberKey, &'a Hello>) -> Regions<'a> {
     }
     regions
 }
+
+#[cfg(test)]
+mod tests;

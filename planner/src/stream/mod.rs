@@ -106,3 +106,6 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
