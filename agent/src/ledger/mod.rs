@@ -262,4 +262,4 @@ impl<T> Held<T> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,1 +1,194 @@
+//! Events in at one end, remote-write requests out at the other.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use xprober_config::agent::Detail;
+use xprober_proto::{ProbeKind, Revision};
+
+use super::*;
+use crate::backoff::Backoff;
+use crate::ledger::tests::{echo, target};
+use crate::plan::Change;
+use crate::probe::Outcome;
+use crate::push::receiver::{Received, Receiver, Reply, remote_write};
+use crate::samples::series::STALE_MARKER;
+
+struct Running {
+    events: mpsc::Sender<Event>,
+    // A watch whose sender is gone keeps its value; held all the same, as the agent does.
+    _plan: watch::Sender<PlanStatus>,
+    shutdown: CancellationToken,
+    task: tokio::task::JoinHandle<Totals>,
+}
+
+fn start(receiver: &Receiver, interval: Duration) -> Running {
+    let (plan_sender, plan) = watch::channel(PlanStatus {
+        connected: false,
+        revision: Revision::NONE,
+        targets: 0,
+        last_heard: None,
+        rejected: BTreeMap::new(),
+    });
+    let (event_sender, events) = mpsc::channel(16);
+    let settings = remote_write(receiver.address);
+    let mut pushing = Pushing::new(Client::new(&settings, "1.2.3").unwrap(), Duration::from_secs(10));
+    pushing.backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(20));
+    let pipeline = Pipeline {
+        sampling: Sampling {
+            common: [JOB.to_owned(), "vm1".to_owned(), "region-a".to_owned()],
+            version: "1.2.3",
+            interval,
+            max_samples_per_request: 40,
+            detail: Detail::Target,
+            close_timeout: Duration::from_millis(100),
+        },
+        pushing,
+        queue: QueueHandle::new(Bounds {
+            max_bytes: settings.queue_max_bytes,
+            max_age: settings.queue_max_age,
+        }),
+        plan,
+        events,
+    };
+    let shutdown = CancellationToken::new();
+    let task = tokio::spawn(pipeline.run(shutdown.clone()));
+    Running {
+        events: event_sender,
+        _plan: plan_sender,
+        shutdown,
+        task,
+    }
+}
+
+impl Running {
+    async fn probe(&self, results: u64) {
+        let vm3 = target("1", "region-b", "vm3", ProbeKind::Icmp);
+        self.events
+            .send(Event::Change(Change::Upsert(Arc::clone(&vm3))))
+            .await
+            .unwrap();
+        for _ in 0..results {
+            self.events
+                .send(Event::Result(echo(&vm3, Outcome::Ok, 10)))
+                .await
+                .unwrap();
+        }
+    }
+
+    async fn end(self) -> Totals {
+        self.shutdown.cancel();
+        drop(self.events);
+        tokio::time::timeout(Duration::from_secs(20), self.task)
+            .await
+            .unwrap()
+            .unwrap()
+    }
+}
+
+/// What a database that took these requests holds: per series its samples in the order of arrival.
+fn stored(requests: &[Received]) -> BTreeMap<String, Vec<(i64, u64)>> {
+    let mut stored: BTreeMap<String, Vec<(i64, u64)>> = BTreeMap::new();
+    for request in requests.iter().filter(|request| request.accepted()) {
+        for series in request.decoded().timeseries {
+            let labels: Vec<String> = series
+                .labels
+                .iter()
+                .map(|l| format!("{}={}", l.name, l.value))
+                .collect();
+            let samples = series.samples.iter().map(|s| (s.timestamp, s.value.to_bits()));
+            stored.entry(labels.join(",")).or_default().extend(samples);
+        }
+    }
+    stored
+}
+
+fn assert_ordered_and_ended(stored: &BTreeMap<String, Vec<(i64, u64)>>) {
+    for (series, samples) in stored {
+        assert!(
+            samples.windows(2).all(|pair| pair[0].0 < pair[1].0),
+            "{series}: {samples:?}"
+        );
+        let markers = samples.iter().filter(|(_, bits)| *bits == STALE_MARKER).count();
+        assert_eq!(markers, 1, "{series} ends once");
+        assert!(
+            samples.last().is_some_and(|(_, bits)| *bits == STALE_MARKER),
+            "{series} ends last"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_clean_exit_says_what_was_measured_last_and_ends_every_series() {
+    let receiver = Receiver::start([]).await;
+    let running = start(&receiver, Duration::from_hours(1));
+    running.probe(3).await;
+    let totals = running.end().await;
+
+    let stored = stored(&receiver.requests());
+    assert_ordered_and_ended(&stored);
+    let samples: usize = stored.values().map(Vec::len).sum();
+    assert_eq!(
+        (totals.sealed, totals.pushed, totals.left),
+        (samples as u64, samples as u64, 0)
+    );
+    assert_eq!(totals.stale_markers * 2, totals.sealed);
+    let sent = stored
+        .iter()
+        .find(|(series, _)| series.contains("xprober_target_sent_total"))
+        .unwrap();
+    assert_eq!(sent.1[0].1, 3f64.to_bits(), "{sent:?}");
+}
+
+#[tokio::test]
+async fn a_receiver_that_was_away_misses_nothing() {
+    let mut receiver = Receiver::start([]).await;
+    let address = receiver.address;
+    let running = start(&receiver, Duration::from_millis(20));
+    running.probe(5).await;
+    receiver.wait_for(5).await;
+    let mut requests = receiver.stop().await;
+    // Something else answers for a while, then the receiver is back at the same place.
+    let script = [
+        Reply::Status(503, "", ""),
+        Reply::Close,
+        Reply::Garbage,
+        Reply::Status(500, "", ""),
+    ];
+    let mut receiver = Receiver::start_at(address, script).await;
+    receiver.wait_for(9).await;
+    let totals = running.end().await;
+    requests.extend(receiver.requests());
+
+    let stored = stored(&requests);
+    assert_ordered_and_ended(&stored);
+    let samples: usize = stored.values().map(Vec::len).sum();
+    assert_eq!((samples as u64, totals.left), (totals.sealed, 0), "{totals:?}");
+    assert_eq!((totals.pushed, totals.dropped.len()), (totals.sealed, 0));
+}
+
+#[tokio::test]
+async fn an_event_channel_that_stays_open_does_not_hold_up_the_exit() {
+    let receiver = Receiver::start([]).await;
+    let running = start(&receiver, Duration::from_hours(1));
+    running.probe(1).await;
+    let events = running.events.clone();
+    let totals = running.end().await;
+    assert_eq!(totals.pushed, totals.sealed);
+    assert!(totals.stale_markers > 0);
+    drop(events);
+}
+
+#[tokio::test]
+async fn without_events_the_agent_still_speaks_of_itself() {
+    let mut receiver = Receiver::start([]).await;
+    let running = start(&receiver, Duration::from_millis(10));
+    let requests = receiver.wait_for(2).await;
+    assert!(
+        stored(&requests)
+            .keys()
+            .any(|series| series.contains("xprober_agent_build_info"))
+    );
+    running.end().await;
+}

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderValue, header};
 use reqwest::redirect;
@@ -75,7 +75,7 @@ impl Client {
 
 async fn answer(mut response: reqwest::Response) -> Answer {
     let status = response.status();
-    let retry_after = retry_after(response.headers());
+    let retry_after = retry_after(response.headers(), SystemTime::now());
     let mut body = Vec::new();
     if !status.is_success() {
         // The status decides; a body that breaks off or never ends costs the rest of the log line and nothing else.

@@ -16,7 +16,7 @@ pub mod client;
 pub mod task;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode, header};
 
@@ -103,12 +103,19 @@ pub fn verdict(answer: &Answer) -> Verdict {
     }
 }
 
-/// Reads `Retry-After` (RFC 9110, section 10.2.3), in seconds, capped at [`MAX_RETRY_AFTER`]; anything unreadable means
-/// nothing.
+/// Reads `Retry-After` (RFC 9110, section 10.2.3), seconds or a date, capped at [`MAX_RETRY_AFTER`]; a date in the past
+/// means at once, anything unreadable nothing.
 #[must_use]
-pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    Some(Duration::from_secs(value.parse().ok()?).min(MAX_RETRY_AFTER))
+    let wait = match value.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => httpdate::parse_http_date(value)
+            .ok()?
+            .duration_since(now)
+            .unwrap_or_default(),
+    };
+    Some(wait.min(MAX_RETRY_AFTER))
 }
 
 /// What the push task has counted so far.
@@ -142,6 +149,9 @@ impl PushCounters {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod receiver;
 
 #[cfg(test)]
 mod tests;

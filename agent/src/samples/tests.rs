@@ -1,1 +1,212 @@
+//! What a snapshot says, and what it does not say.
 
+use std::sync::Arc;
+
+use xprober_proto::{ProbeKind, Revision};
+
+use super::series::SeriesSet;
+use super::*;
+use crate::ledger::tests::{echo, http, line, target};
+use crate::plan::Change;
+use crate::probe::{HttpFailure, ProbeResult};
+
+pub(crate) fn agent(now: Instant) -> AgentState {
+    AgentState {
+        version: "1.2.3",
+        plan: PlanStatus {
+            connected: true,
+            revision: Revision(7),
+            targets: 2,
+            last_heard: now.checked_sub(Duration::from_secs(3)),
+            rejected: [("forbidden", 1)].into(),
+        },
+        max_lateness: Duration::from_micros(250),
+        skipped_ticks: 4,
+        queue: QueueStatus::default(),
+        sealed: 100,
+        stale_markers: 1,
+        push: PushCounters::default(),
+    }
+}
+
+/// A ledger with one target of each kind and one line, each with something counted.
+pub(crate) fn full_ledger(now: Instant) -> Ledger {
+    let mut ledger = Ledger::default();
+    let vm3 = target("1", "region-b", "vm3", ProbeKind::Icmp);
+    let page = target("2", "region-c", "https://h/", ProbeKind::Http);
+    for target in [&vm3, &page] {
+        ledger.apply(&Change::Upsert(Arc::clone(target)));
+    }
+    ledger.apply(&Change::Lines([line("a-b-1", "region-b", 10)].into()));
+    for (outcome, rtt) in [(Outcome::Ok, 9), (Outcome::Ok, 12), (Outcome::Lost, 0)] {
+        ledger.record(&echo(&vm3, outcome, rtt));
+    }
+    let failure = HttpFailure {
+        stage: Stage::Processing,
+        reason: HttpReason::Timeout,
+    };
+    ledger.record(&ProbeResult::Http(Box::new(http(&page, Some(failure)))));
+    let mut last = http(&page, None);
+    last.tls_not_after = Some(1_900_000_000);
+    ledger.record(&ProbeResult::Http(Box::new(last)));
+    ledger.close_window(now);
+    ledger
+}
+
+/// One line per series as Prometheus shows it: `name{label="value",...} value`.
+pub(crate) fn exposition(groups: &[Group]) -> Vec<String> {
+    use prost::Message as _;
+    let common = ["xprober", "vm1", "region-a"].map(str::to_owned);
+    let stamped = SeriesSet::new(common).stamp(groups, 0);
+    let lines = stamped.iter().flatten().map(|sample| {
+        let series = xprober_proto::remote_write::TimeSeries::decode(&*sample.labels).unwrap();
+        let (name, labels): (Vec<_>, Vec<_>) = series.labels.iter().partition(|label| label.name == "__name__");
+        let labels: Vec<String> = labels.iter().map(|l| format!("{}={:?}", l.name, l.value)).collect();
+        format!("{}{{{}}} {}", name[0].value, labels.join(","), sample.value)
+    });
+    lines.collect()
+}
+
+fn names(groups: &[Group]) -> Vec<&'static str> {
+    groups
+        .iter()
+        .flat_map(|group| &group.values)
+        .map(|value| value.metric.name)
+        .collect()
+}
+
+#[test]
+fn a_full_snapshot_reads_like_this() {
+    let now = Instant::now();
+    let lines = exposition(&snapshot(&full_ledger(now), &agent(now), Detail::Target, now));
+    // One bucket of 47 is enough for people.
+    let shown: Vec<String> = lines
+        .into_iter()
+        .filter(|line| !line.contains("_bucket") || line.contains("le=\"0.01\"") || line.contains("+Inf"))
+        .collect();
+    insta::assert_snapshot!(shown.join("\n"));
+}
+
+#[test]
+fn a_full_snapshot_says_everything_that_is_declared() {
+    let now = Instant::now();
+    let said = names(&snapshot(&full_ledger(now), &agent(now), Detail::Target, now));
+    for metric in catalogue::ALL {
+        assert!(
+            said.contains(&metric.name),
+            "{} is declared and never said",
+            metric.name
+        );
+    }
+}
+
+#[test]
+fn every_series_carries_the_labels_of_its_declaration_and_no_other() {
+    use prost::Message as _;
+    let now = Instant::now();
+    let groups = snapshot(&full_ledger(now), &agent(now), Detail::Target, now);
+    let mut set = SeriesSet::new(["xprober", "vm1", "region-a"].map(str::to_owned));
+    let stamped = set.stamp(&groups, 0);
+    let values = groups.iter().flat_map(|group| &group.values);
+    for (sample, value) in stamped.iter().flatten().zip(values) {
+        let series = xprober_proto::remote_write::TimeSeries::decode(&*sample.labels).unwrap();
+        for label in series.labels.iter().filter(|label| label.name != "__name__") {
+            assert!(value.metric.all_labels().any(|name| name == label.name), "{series:?}");
+        }
+        // The carrier of the line is empty, `le` belongs to buckets.
+        let optional = |name: &str| name == "carrier" || name == "le";
+        for name in value.metric.all_labels().filter(|name| !optional(name)) {
+            assert!(
+                series.labels.iter().any(|label| label.name == name),
+                "{name} in {series:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn region_detail_leaves_out_echo_targets_and_keeps_everything_else() {
+    let now = Instant::now();
+    let (ledger, agent) = (full_ledger(now), agent(now));
+    let all = names(&snapshot(&ledger, &agent, Detail::Target, now));
+    let some = names(&snapshot(&ledger, &agent, Detail::Region, now));
+    let left_out: Vec<_> = all.into_iter().filter(|name| !some.contains(name)).collect();
+    assert!(
+        left_out.iter().all(|name| name.starts_with("xprober_target_")),
+        "{left_out:?}"
+    );
+    assert_eq!(left_out.len(), 7);
+}
+
+#[test]
+fn a_target_without_a_closed_probe_has_counters_and_no_state() {
+    let now = Instant::now();
+    let mut ledger = Ledger::default();
+    for (id, kind) in [("1", ProbeKind::Icmp), ("2", ProbeKind::Http)] {
+        ledger.apply(&Change::Upsert(target(id, "region-b", id, kind)));
+    }
+    ledger.close_window(now);
+    let groups = snapshot(&ledger, &agent(now), Detail::Target, now);
+    let of_targets: Vec<_> = groups
+        .into_iter()
+        .filter(|g| matches!(g.subject, Subject::Target(_)))
+        .collect();
+    let expected = [
+        "xprober_target_sent_total",
+        "xprober_target_received_total",
+        "xprober_http_probes_total",
+    ];
+    assert_eq!(names(&of_targets), expected);
+}
+
+#[test]
+fn at_total_outage_up_is_0_and_no_latency_is_said() {
+    let now = Instant::now();
+    let mut ledger = Ledger::default();
+    let vm3 = target("1", "region-b", "vm3", ProbeKind::Icmp);
+    ledger.apply(&Change::Upsert(Arc::clone(&vm3)));
+    ledger.record(&echo(&vm3, Outcome::Lost, 0));
+    ledger.close_window(now);
+    let lines = exposition(&snapshot(&ledger, &agent(now), Detail::Target, now));
+    let of_target: Vec<_> = lines
+        .iter()
+        .filter(|line| line.starts_with("xprober_target_"))
+        .collect();
+    assert!(
+        of_target
+            .iter()
+            .any(|line| line.starts_with("xprober_target_up") && line.ends_with(" 0"))
+    );
+    assert!(
+        !of_target
+            .iter()
+            .any(|line| line.contains("rtt") || line.contains("jitter")),
+        "{of_target:?}"
+    );
+}
+
+#[test]
+fn a_line_without_an_rtt_budget_has_no_count_over_it() {
+    let now = Instant::now();
+    let mut ledger = full_ledger(now);
+    let mut unbudgeted = line("a-b-1", "region-b", 10);
+    unbudgeted.rtt_budget = None;
+    ledger.apply(&Change::Lines([unbudgeted].into()));
+    let said = names(&snapshot(&ledger, &agent(now), Detail::Target, now));
+    assert!(said.contains(&catalogue::LINE_PROBES.name) && said.contains(&catalogue::LINE_LOSS_BUDGET.name));
+    assert!(!said.contains(&catalogue::LINE_OVER_BUDGET.name) && !said.contains(&catalogue::LINE_RTT_BUDGET.name));
+}
+
+#[test]
+fn seconds_are_rounded_to_a_microsecond() {
+    for (nanos, expected) in [
+        (0, 0.0),
+        (499, 0.0),
+        (500, 1e-6),
+        (12_345_678, 0.012_346),
+        (3_000_000_000, 3.0),
+    ] {
+        let rounded = seconds(Duration::from_nanos(nanos));
+        assert!((rounded - expected).abs() < f64::EPSILON, "{nanos} ns became {rounded}");
+    }
+}
