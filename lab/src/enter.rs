@@ -34,6 +34,9 @@ const FORWARDS_FILE: &str = "forwards.json";
 /// Time that the inside has for stopping once it was asked to.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
+/// Time after which an unheard request to stop is repeated.
+const REPEAT_PAUSE: Duration = Duration::from_secs(1);
+
 /// What [`enter`] found or did.
 #[derive(Debug)]
 pub enum Place {
@@ -72,25 +75,6 @@ impl Inside {
     #[must_use]
     pub fn port(&self, name: &str) -> Option<u16> {
         self.ports.get(name).copied()
-    }
-
-    /// Waits until someone wants the lab to stop: SIGINT (Ctrl-C), SIGTERM or SIGHUP.
-    ///
-    /// # Errors
-    /// [`LabError::Io`] when the signals cannot be watched.
-    pub async fn stop_requested(&self) -> Result<(), LabError> {
-        let watch = |kind| signal(kind).map_err(LabError::io("watching a signal"));
-        let (mut interrupt, mut terminate, mut hang_up) = (
-            watch(SignalKind::interrupt())?,
-            watch(SignalKind::terminate())?,
-            watch(SignalKind::hangup())?,
-        );
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hang_up.recv() => {}
-        }
-        Ok(())
     }
 }
 
@@ -260,39 +244,59 @@ fn read_output(child: &mut Child) -> impl Future<Output = String> + use<> {
 
 /// Waits for the end and passes signals on; the inside drains and, if it takes too long, is killed.
 async fn wait(child: &mut Child, group: Option<Pid>) -> Result<ExitStatus, LabError> {
-    let watch = |kind| signal(kind).map_err(LabError::io("watching a signal"));
-    let (mut interrupt, mut terminate, mut hang_up) = (
-        watch(SignalKind::interrupt())?,
-        watch(SignalKind::terminate())?,
-        watch(SignalKind::hangup())?,
-    );
-    let mut deadline = None;
+    let mut signals = StopSignals::watch()?;
+    let first = tokio::select! {
+        status = child.wait() => return status.map_err(LabError::io("waiting for the inside")),
+        signal = signals.next() => signal,
+    };
+    let deadline = tokio::time::Instant::now() + STOP_LIMIT;
+    let mut passed_on = first;
     loop {
-        let expired = async {
-            match deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
-        let passed_on = tokio::select! {
-            status = child.wait() => return status.map_err(LabError::io("waiting for the inside")),
-            _ = interrupt.recv() => Signal::SIGINT,
-            _ = terminate.recv() => Signal::SIGTERM,
-            _ = hang_up.recv() => Signal::SIGHUP,
-            () = expired => Signal::SIGKILL,
-        };
         info!(signal = %passed_on, "passing a signal on to the inside");
-        // `unshare` itself holds SIGINT and SIGTERM back while its child runs; a hang-up would end it, so it becomes SIGTERM.
-        let passed_on = if passed_on == Signal::SIGHUP {
-            Signal::SIGTERM
-        } else {
-            passed_on
-        };
         if let Some(group) = group
             && let Err(errno) = killpg(group, passed_on)
         {
             warn!(error = %errno, "signal could not be passed on");
         }
-        deadline.get_or_insert(tokio::time::Instant::now() + STOP_LIMIT);
+        // Said again until it is heard: process 1 ignores signals that it has not asked for, as it has not yet while it starts.
+        passed_on = tokio::select! {
+            status = child.wait() => return status.map_err(LabError::io("waiting for the inside")),
+            signal = signals.next() => signal,
+            () = tokio::time::sleep(REPEAT_PAUSE) => passed_on,
+            () = tokio::time::sleep_until(deadline) => Signal::SIGKILL,
+        };
+    }
+}
+
+/// The signals by which someone asks a program to stop.
+#[derive(Debug)]
+pub struct StopSignals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+}
+
+impl StopSignals {
+    /// Starts watching; from here on the signals do nothing else. Needs a running tokio runtime.
+    ///
+    /// # Errors
+    /// [`LabError::Io`] when they cannot be watched.
+    pub fn watch() -> Result<Self, LabError> {
+        let watch = |kind| signal(kind).map_err(LabError::io("watching a signal"));
+        Ok(Self {
+            interrupt: watch(SignalKind::interrupt())?,
+            terminate: watch(SignalKind::terminate())?,
+            hang_up: watch(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next one. A hang-up counts as SIGTERM, because `unshare` holds back only that and SIGINT while its child
+    /// runs.
+    pub async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::SIGINT,
+            _ = self.terminate.recv() => Signal::SIGTERM,
+            _ = self.hang_up.recv() => Signal::SIGTERM,
+        }
     }
 }

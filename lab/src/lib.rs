@@ -46,6 +46,12 @@ pub mod servers;
 
 pub mod world;
 
+pub mod process;
+
+pub mod promql;
+
+pub mod fetch;
+
 pub mod echo;
 
 pub mod testing;

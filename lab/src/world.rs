@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tracing::info;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
 
-use crate::enter::Inside;
+use crate::enter::{Inside, StopSignals};
 use crate::error::LabError;
 use crate::forward;
 use crate::namespace::device::{self, HOST_DEVICE, Netlink};
 use crate::namespace::{Namespace, mounts};
+use crate::servers::Tasks;
 use crate::servers::certificates::{CertificateAuthority, DEFAULT_VALIDITY};
 use crate::servers::dns::DnsSettings;
 use crate::servers::edge::Edge;
@@ -33,6 +35,8 @@ pub struct Lab {
     wan: Wan,
     forwards: forward::Inside,
     authority: CertificateAuthority,
+    signals: Tasks,
+    stop: CancellationToken,
     /// Last: hosts must not lose the WAN while they stop.
     _wan_thread: WanThread,
 }
@@ -53,6 +57,9 @@ impl Lab {
     /// The first step that failed.
     pub async fn start(inside: &Inside, topology: Topology, seed: u64) -> Result<Self, LabError> {
         let work = inside.work().to_owned();
+        let signals = Tasks::default();
+        let stop = CancellationToken::new();
+        signals.spawn(hear(StopSignals::watch()?, stop.clone()));
         mounts::replace_name_service(&work.join("etc"))?;
         let wan_namespace = Namespace::create()?;
         let wan_netlink = Netlink::open(&wan_namespace)?;
@@ -84,6 +91,8 @@ impl Lab {
         Ok(Self {
             work,
             authority,
+            signals,
+            stop,
             topology,
             hosts,
             wan,
@@ -172,12 +181,18 @@ impl Lab {
         }
     }
 
+    /// Waits until someone wants the lab to stop: SIGINT (Ctrl-C), SIGTERM or SIGHUP, from its start on.
+    pub async fn stop_requested(&self) {
+        self.stop.cancelled().await;
+    }
+
     /// Stops the lab's own tasks; processes and targets must have been stopped before.
     pub async fn stop(self) {
         for host in &self.hosts {
             host.edge.stop().await;
         }
         self.forwards.close().await;
+        self.signals.stop().await;
     }
 }
 
@@ -230,6 +245,15 @@ async fn set_up_host(namespace: &Namespace, plan: &HostPlan) -> Result<(), LabEr
         netlink.add_address(HOST_DEVICE, IpAddr::V6(plan.address_v6)).await?;
     }
     netlink.add_default_routes(HOST_DEVICE).await
+}
+
+/// Repeats are the outside making sure that it was heard.
+async fn hear(mut signals: StopSignals, stop: CancellationToken) {
+    loop {
+        let signal = signals.next().await;
+        debug!(%signal, "asked to stop");
+        stop.cancel();
+    }
 }
 
 /// Every host under its bare name and under `<name>.lab`.

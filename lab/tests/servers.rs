@@ -206,7 +206,7 @@ fn large_transfers_survive_the_wan() {
 #[test]
 fn webhook_keeps_what_it_was_sent() {
     in_lab("webhook_keeps_what_it_was_sent", Topology::new(), async |lab| {
-        let sink = Sink::start(lab.hub().namespace()).unwrap();
+        let sink = Sink::start(lab.hub().namespace(), 0).unwrap();
         let address: SocketAddr = sink.url()["http://".len()..].trim_end_matches('/').parse().unwrap();
         let body = r#"{"alerts":[{"labels":{"line":"l"}}]}"#;
         let request = format!(

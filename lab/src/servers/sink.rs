@@ -42,12 +42,12 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Starts a webhook on the namespace's loopback, on a port that the kernel chooses.
+    /// Starts a webhook on the namespace's loopback; port 0 lets the kernel choose.
     ///
     /// # Errors
     /// [`LabError::Io`] when no port can be opened.
-    pub fn start(namespace: &Namespace) -> Result<Self, LabError> {
-        let listener = listen(namespace, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    pub fn start(namespace: &Namespace, port: u16) -> Result<Self, LabError> {
+        let listener = listen(namespace, SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
         let address = listener
             .local_addr()
             .map_err(LabError::io("reading the webhook's address"))?;

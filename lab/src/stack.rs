@@ -1,0 +1,372 @@
+//! The whole chain on a lab: database with rules, Alertmanager with a webhook, planner, and an agent on every host of a
+//! measured region.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::error::LabError;
+use crate::fetch;
+use crate::process::alertmanager::{Alertmanager, WEBHOOK_PORT};
+use crate::process::prometheus::{PROMETHEUS_PORT, Prometheus};
+use crate::process::victoria::{VICTORIA_PORT, Victoria};
+use crate::process::{Process, ProcessPlan, find};
+use crate::promql::PromQl;
+use crate::servers::sink::Sink;
+use crate::topology::{HUB, HostPlan, Topology, WEB};
+use crate::world::Lab;
+
+/// Port of the hub that agents connect to.
+pub const PLANNER_RPC_PORT: u16 = 6001;
+/// Port of the hub with the planner's page and metrics.
+pub const PLANNER_WEB_PORT: u16 = 6002;
+
+/// Time for one of our own programs to be ready.
+const READY_LIMIT: Duration = Duration::from_secs(20);
+/// Pause between two looks at the database.
+const POLL_PAUSE: Duration = Duration::from_millis(500);
+/// A line of the lab may be this much slower than its matrix says.
+const RTT_ALLOWANCE: Duration = Duration::from_millis(5);
+
+/// Which database takes the samples and evaluates the rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Database {
+    /// Prometheus with its remote-write receiver.
+    Prometheus,
+    /// `VictoriaMetrics` with vmalert.
+    VictoriaMetrics,
+}
+
+impl Database {
+    /// Port of the hub on which it answers questions and takes samples.
+    #[must_use]
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::Prometheus => PROMETHEUS_PORT,
+            Self::VictoriaMetrics => VICTORIA_PORT,
+        }
+    }
+}
+
+/// A running database.
+#[derive(Debug)]
+pub enum Store {
+    /// See [`Database::Prometheus`].
+    Prometheus(Box<Prometheus>),
+    /// See [`Database::VictoriaMetrics`].
+    VictoriaMetrics(Box<Victoria>),
+}
+
+impl Store {
+    async fn start(lab: &Lab, database: Database) -> Result<Self, LabError> {
+        Ok(match database {
+            Database::Prometheus => Self::Prometheus(Box::new(Prometheus::start(lab).await?)),
+            Database::VictoriaMetrics => Self::VictoriaMetrics(Box::new(Victoria::start(lab).await?)),
+        })
+    }
+
+    /// Asks it questions.
+    #[must_use]
+    pub fn client(&self) -> PromQl {
+        match self {
+            Self::Prometheus(prometheus) => prometheus.client(),
+            Self::VictoriaMetrics(victoria) => victoria.client(),
+        }
+    }
+
+    /// Stops what takes samples; rules of `VictoriaMetrics` go on.
+    ///
+    /// # Errors
+    /// [`LabError::Io`].
+    pub async fn stop(&mut self) -> Result<(), LabError> {
+        match self {
+            Self::Prometheus(prometheus) => prometheus.process.stop().await.map(drop),
+            Self::VictoriaMetrics(victoria) => victoria.store.stop().await.map(drop),
+        }
+    }
+
+    /// Starts again with the same content what [`Store::stop`] stopped.
+    ///
+    /// # Errors
+    /// [`LabError::Io`], [`LabError::Ended`], [`LabError::Timeout`].
+    pub async fn restart(&mut self, lab: &Lab) -> Result<(), LabError> {
+        match self {
+            Self::Prometheus(prometheus) => prometheus.restart(lab).await,
+            Self::VictoriaMetrics(victoria) => victoria.restart_store(lab).await,
+        }
+    }
+}
+
+/// What to start on a lab.
+#[derive(Debug, Clone)]
+pub struct StackPlan {
+    /// Where samples go.
+    pub database: Database,
+    /// Content of `planner.yml`.
+    pub planner_file: String,
+    /// Content of every agent's `agent.yml`.
+    pub agent_file: String,
+}
+
+impl StackPlan {
+    /// Plans a full mesh of the topology's regions with a line between every two of them, see [`planner_file`].
+    #[must_use]
+    pub fn new(lab: &Lab, database: Database) -> Self {
+        Self {
+            database,
+            planner_file: planner_file(lab.topology()),
+            agent_file: format!("http: {{ca_file: '{}'}}\n", lab.authority().file().display()),
+        }
+    }
+}
+
+/// The running chain.
+#[derive(Debug)]
+pub struct Stack {
+    /// The database with its rules.
+    pub store: Store,
+    /// Alertmanager with the repository's own configuration.
+    pub alertmanager: Alertmanager,
+    /// The webhook that it tells.
+    pub sink: Sink,
+    /// The planner.
+    pub planner: Process,
+    /// Agents by host.
+    pub agents: BTreeMap<String, Process>,
+    planner_plan: ProcessPlan,
+    planner_path: PathBuf,
+    agent_plans: BTreeMap<String, ProcessPlan>,
+}
+
+impl Stack {
+    /// Starts everything, one after the other, and tells `progress` what is up; agents are running but may not have probed yet.
+    ///
+    /// # Errors
+    /// The first part that did not start.
+    pub async fn start(lab: &Lab, plan: &StackPlan, mut progress: impl FnMut(&str)) -> Result<Self, LabError> {
+        let sink = Sink::start(lab.hub().namespace(), WEBHOOK_PORT)?;
+        let alertmanager = Alertmanager::start(lab).await?;
+        progress("Alertmanager is ready");
+        let store = Store::start(lab, plan.database).await?;
+        progress("database and rules are ready");
+        let planner_path = lab.work().join("planner.yml");
+        write(&planner_path, &plan.planner_file)?;
+        let flags = [format!("--config.file={}", planner_path.display())];
+        let planner_plan = ProcessPlan::new("planner", &find::own_program("xprober-planner")?, flags);
+        let planner = start_planner(lab, &planner_plan).await?;
+        progress("planner is ready");
+        let mut stack = Self {
+            store,
+            alertmanager,
+            sink,
+            planner,
+            agents: BTreeMap::new(),
+            planner_plan,
+            planner_path,
+            agent_plans: agent_plans(lab, plan)?,
+        };
+        for name in stack.agent_plans.keys().cloned().collect::<Vec<_>>() {
+            stack.start_agent(lab, &name)?;
+        }
+        progress(&format!("{} agents are running", stack.agents.len()));
+        Ok(stack)
+    }
+
+    /// Starts the agent of a host, after it was stopped or for the first time.
+    ///
+    /// # Errors
+    /// [`LabError::NoHost`], [`LabError::Io`].
+    pub fn start_agent(&mut self, lab: &Lab, host: &str) -> Result<(), LabError> {
+        let plan = self.agent_plans.get(host).ok_or_else(|| LabError::NoHost(host.to_owned()))?;
+        self.agents.insert(host.to_owned(), Process::start(lab.host(host)?, plan)?);
+        Ok(())
+    }
+
+    /// Starts the planner again after it was stopped or killed.
+    ///
+    /// # Errors
+    /// [`LabError::Ended`], [`LabError::Timeout`].
+    pub async fn restart_planner(&mut self, lab: &Lab) -> Result<(), LabError> {
+        self.planner.stop().await?;
+        self.planner = start_planner(lab, &self.planner_plan).await?;
+        Ok(())
+    }
+
+    /// Gives the planner another file and asks it to reload; answers the planner's status and words.
+    ///
+    /// # Errors
+    /// [`LabError::Http`], [`LabError::Io`].
+    pub async fn reload_planner(&self, text: &str) -> Result<fetch::Fetched, LabError> {
+        write(&self.planner_path, text)?;
+        fetch::post(&planner_url("/-/reload"), "text/plain", "", READY_LIMIT).await
+    }
+
+    /// The targets of every agent as the planner has them now: agent id -> names of targets, sorted.
+    ///
+    /// # Errors
+    /// [`LabError::Http`].
+    pub async fn planned_targets(&self) -> Result<BTreeMap<String, Vec<String>>, LabError> {
+        let url = planner_url("/api/v1/plan");
+        let fetched = fetch::get(&url, READY_LIMIT).await?;
+        let plan: Value = serde_json::from_slice(&fetched.body)
+            .map_err(|error| LabError::Http { url, reason: format!("{error}: {}", fetched.text()) })?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        let agents = list(&plan["agents"]).into_iter().map(|agent| {
+            let mut targets: Vec<_> = list(&agent["targets"]).iter().map(|target| text(&target["name"])).collect();
+            targets.sort();
+            (text(&agent["id"]), targets)
+        });
+        Ok(agents.collect())
+    }
+
+    /// Asks the database again and again until the answers please, and hands them over.
+    ///
+    /// # Errors
+    /// [`LabError::Timeout`] with the last answers.
+    pub async fn wait_for(
+        &self,
+        expression: &str,
+        limit: Duration,
+        pleases: impl Fn(&[crate::promql::Sample]) -> bool,
+    ) -> Result<Vec<crate::promql::Sample>, LabError> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let answers = self.store.client().query(expression).await;
+            match answers {
+                Ok(answers) if pleases(&answers) => return Ok(answers),
+                answers if Instant::now() >= deadline => {
+                    let mut detail = String::from("; last answer:");
+                    for one in answers? {
+                        let _infallible = write!(detail, "\n{} {:?} = {}", one.name, one.labels, one.value);
+                    }
+                    return Err(LabError::Timeout { what: expression.to_owned(), limit, detail });
+                }
+                Ok(_) | Err(_) => tokio::time::sleep(POLL_PAUSE).await,
+            }
+        }
+    }
+
+    /// Stops agents (they push what they have), planner, database and Alertmanager, in this order.
+    ///
+    /// # Errors
+    /// The first that did not end.
+    pub async fn stop(mut self) -> Result<(), LabError> {
+        let ends = self.agents.values_mut().map(Process::stop);
+        futures_util::future::try_join_all(ends).await?;
+        self.planner.stop().await?;
+        match &mut self.store {
+            Store::Prometheus(prometheus) => prometheus.process.stop().await.map(drop)?,
+            Store::VictoriaMetrics(victoria) => victoria.stop().await?,
+        }
+        self.alertmanager.process.stop().await?;
+        self.sink.stop().await;
+        Ok(())
+    }
+}
+
+/// Regions with agents: all but the hub's and the web servers'.
+#[must_use]
+pub fn measured_regions(topology: &Topology) -> Vec<&str> {
+    let measured = topology.regions().iter().map(String::as_str);
+    measured.filter(|region| *region != HUB && *region != WEB).collect()
+}
+
+/// Hosts with agents.
+fn agent_hosts(topology: &Topology) -> impl Iterator<Item = &HostPlan> {
+    topology.hosts().iter().filter(|host| host.region != HUB && host.region != WEB)
+}
+
+/// Writes a `planner.yml` for a lab: a full mesh, a line between every two measured regions whose RTT budget is the
+/// matrix' round-trip time and 5 ms, and the web servers as HTTP targets if there are any.
+#[must_use]
+pub fn planner_file(topology: &Topology) -> String {
+    let mut text = String::from("# Written by xprober-lab.\nrpc_listen_addr: \":6001\"\nmetrics_listen_addr: \":6002\"\n");
+    if topology.hosts().iter().any(|host| host.region == WEB) {
+        text.push_str("prober_targets:\n");
+        for url in web_targets() {
+            let _infallible =
+                writeln!(text, "  - {{prober_type: http, region: {WEB}, target: ['{url}'], interval: 5s}}");
+        }
+    }
+    text.push_str("lines:\n");
+    let regions = measured_regions(topology);
+    for (index, one) in regions.iter().enumerate() {
+        for other in &regions[index + 1..] {
+            let budget = (topology.rtt_between(one, other) + RTT_ALLOWANCE).as_millis();
+            let _infallible = writeln!(
+                text,
+                "  - {{name: {}, between: [{one}, {other}], rtt_budget: {budget}ms, loss_budget: 1%, circuit: LAB-{}, \
+                 carrier: lab, owner: netops}}",
+                line_name(one, other),
+                index + 1,
+            );
+        }
+    }
+    text
+}
+
+/// URLs of the web servers of [`Topology::demo`].
+#[must_use]
+pub fn web_targets() -> [String; 2] {
+    ["http://web1.lab/".to_owned(), "https://web2.lab/".to_owned()]
+}
+
+/// Name of the line between two regions, as in `a-b-1` for `region-a` and `region-b`.
+#[must_use]
+pub fn line_name(one: &str, other: &str) -> String {
+    let short = |region: &str| region.trim_start_matches("region-").to_owned();
+    format!("{}-{}-1", short(one), short(other))
+}
+
+/// URL of the planner's web port as the hub reaches it.
+#[must_use]
+pub fn planner_url(path: &str) -> String {
+    format!("http://127.0.0.1:{PLANNER_WEB_PORT}{path}")
+}
+
+async fn start_planner(lab: &Lab, plan: &ProcessPlan) -> Result<Process, LabError> {
+    let mut planner = Process::start(lab.hub(), plan)?;
+    planner.wait_ready(&planner_url("/readyz"), READY_LIMIT).await?;
+    Ok(planner)
+}
+
+fn agent_plans(lab: &Lab, plan: &StackPlan) -> Result<BTreeMap<String, ProcessPlan>, LabError> {
+    let program = find::own_program("xprober-agent")?;
+    let file = lab.work().join("agent.yml");
+    write(&file, &plan.agent_file)?;
+    let hub = lab.hub().plan().address;
+    // No --region: agents ask the metadata endpoint of their host.
+    let flags = |host: &HostPlan| {
+        [
+            format!("--grpc.server-address={hub}:{PLANNER_RPC_PORT}"),
+            format!("--remote-write.url=http://{hub}:{}/api/v1/write", plan.database.port()),
+            format!("--agent.id={}", host.name),
+            format!("--config.file={}", file.display()),
+        ]
+    };
+    let plans = agent_hosts(lab.topology())
+        .map(|host| (host.name.clone(), ProcessPlan::new(&format!("agent-{}", host.name), &program, flags(host))));
+    Ok(plans.collect())
+}
+
+fn write(path: &std::path::Path, text: &str) -> Result<(), LabError> {
+    fs::write(path, text).map_err(LabError::io(format!("writing {}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_two_measured_regions_have_one_line() {
+        let text = planner_file(&Topology::demo());
+        assert_eq!(text.matches("between:").count(), 6);
+        assert!(text.contains("{name: a-d-1, between: [region-a, region-d], rtt_budget: 47ms,"), "{text}");
+    }
+}
