@@ -152,3 +152,6 @@ fn authorities(ca_file: Option<&Path>) -> Result<RootCertStore, PushError> {
     }
     Ok(roots)
 }
+
+#[cfg(test)]
+mod tests;
