@@ -32,3 +32,26 @@ pub mod push;
 pub mod pipeline;
 
 pub mod backoff;
+
+pub mod random;
+
+pub mod run;
+
+pub mod cli;
+
+pub mod verb;
+
+/// Version of this agent.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Writes an error with its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -12,6 +12,8 @@ pub mod admission;
 
 pub mod state;
 
+pub mod dial;
+
 pub mod task;
 
 use std::collections::BTreeMap;

@@ -153,10 +153,11 @@ impl PlanState {
         &self.in_force
     }
 
-    /// What a heartbeat reports: the plan in force on this stream.
+    /// What a heartbeat reports: the plan in force, also one that an earlier stream brought. A planner that was
+    /// restarted may hand a partial plan to an agent that has none, but must not take targets from one that has.
     #[must_use]
-    pub const fn stream_revision(&self) -> Revision {
-        if self.based { self.revision } else { Revision::NONE }
+    pub const fn revision(&self) -> Revision {
+        self.revision
     }
 
     /// How long the planner keeps a silent agent.
@@ -265,7 +266,7 @@ impl PlanState {
         self.count_rejected(REASON_BASE);
         let reason = format!(
             "delta {revision} starts from {base}, in force is {}; send the full plan",
-            self.stream_revision()
+            if self.based { self.revision } else { Revision::NONE }
         );
         Step {
             changes: Vec::new(),

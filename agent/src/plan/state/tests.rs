@@ -66,10 +66,10 @@ fn a_restarted_planner_changes_nothing_that_stayed_the_same() {
     state.apply(full(7, vec![good("a"), good("b")]), now);
     state.start_stream();
     assert_eq!(state.in_force().len(), 2, "probing goes on");
-    assert_eq!(state.stream_revision(), Revision::NONE);
+    assert_eq!(state.revision(), Revision(7), "and the planner is told so");
     let step = state.apply(full(1, vec![good("a"), icmp("b", "10.0.0.2", 1000)]), now);
     assert_eq!(shown(&step.changes), ["+b"]);
-    assert_eq!(state.stream_revision(), Revision(1));
+    assert_eq!(state.revision(), Revision(1));
 }
 
 #[test]

@@ -1,0 +1,261 @@
+//! What the command line says: verbs, flags, environment.
+//!
+//! Flags have the dots of the ecosystem and of the old tool. Each has an environment variable, `XPROBER_` and the flag in
+//! upper case with `_` for dots and dashes. Values are checked where the file's are, so that all problems come at once.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use url::Url;
+use xprober_config::agent::AgentOverrides;
+use xprober_config::{Override, duration};
+
+/// Probes other regions and HTTP interfaces as the planner says, and pushes what it measured.
+#[derive(Debug, Parser)]
+#[command(
+    name = "xprober-agent",
+    version,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    max_term_width = 100,
+    after_help = "Precedence: flag, environment, file, default. Exit status: 0 done, 1 it failed, 2 bad usage."
+)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run the agent; the default verb.
+    Run(RunArgs),
+    /// Check the settings and tell every problem at once.
+    Check(SettingsArgs),
+    /// Probe one URL once and draw where the time went.
+    Http(HttpArgs),
+    /// Print every series that the agent pushes.
+    Metrics,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The settings.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// Least important messages that are logged.
+    #[arg(
+        long = "log.level",
+        value_name = "LEVEL",
+        default_value = "info",
+        env = "XPROBER_LOG_LEVEL",
+        value_enum
+    )]
+    pub level: Level,
+    /// Form of the log on standard error.
+    #[arg(
+        long = "log.format",
+        value_name = "FORMAT",
+        default_value = "logfmt",
+        env = "XPROBER_LOG_FORMAT",
+        value_enum
+    )]
+    pub format: Format,
+}
+
+/// Where settings come from.
+#[derive(Debug, Args)]
+pub struct SettingsArgs {
+    /// File with settings (agent.yml); none is needed.
+    #[arg(
+        id = "config.file",
+        long = "config.file",
+        value_name = "FILE",
+        env = "XPROBER_CONFIG_FILE"
+    )]
+    file: Option<PathBuf>,
+    /// The planner.
+    #[arg(
+        id = "grpc.server-address",
+        long = "grpc.server-address",
+        value_name = "HOST:PORT",
+        env = "XPROBER_GRPC_SERVER_ADDRESS"
+    )]
+    grpc_server_address: Option<String>,
+    /// Where samples go: the remote-write endpoint of Prometheus or VictoriaMetrics.
+    #[arg(
+        id = "remote-write.url",
+        long = "remote-write.url",
+        value_name = "URL",
+        env = "XPROBER_REMOTE_WRITE_URL"
+    )]
+    remote_write_url: Option<String>,
+    /// Region to speak for; without it the cloud's metadata service is asked.
+    #[arg(id = "region", long = "region", value_name = "NAME", env = "XPROBER_REGION")]
+    region: Option<String>,
+    /// Availability zone, for people.
+    #[arg(id = "zone", long = "zone", value_name = "NAME", env = "XPROBER_ZONE")]
+    zone: Option<String>,
+    /// Unique in the region; by default the host name.
+    #[arg(id = "agent.id", long = "agent.id", value_name = "NAME", env = "XPROBER_AGENT_ID")]
+    agent_id: Option<String>,
+    /// Where other agents reach this one; by default the source address of the route towards the planner.
+    #[arg(
+        id = "probe.address",
+        long = "probe.address",
+        value_name = "ADDRESS[,ADDRESS]",
+        env = "XPROBER_PROBE_ADDRESS"
+    )]
+    probe_address: Option<String>,
+    /// The cloud's metadata service.
+    #[arg(
+        id = "metadata.url",
+        long = "metadata.url",
+        value_name = "URL",
+        env = "XPROBER_METADATA_URL"
+    )]
+    metadata_url: Option<String>,
+    /// How long SIGTERM may take to push what was measured.
+    #[arg(
+        id = "drain.timeout",
+        long = "drain.timeout",
+        value_name = "DURATION",
+        env = "XPROBER_DRAIN_TIMEOUT"
+    )]
+    drain_timeout: Option<String>,
+    /// Where each value came from; filled in after parsing.
+    #[arg(skip)]
+    overrides: AgentOverrides,
+}
+
+impl SettingsArgs {
+    /// The file, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&std::path::Path> {
+        self.file.as_deref()
+    }
+
+    /// What wins over the file.
+    #[must_use]
+    pub fn overrides(&self) -> AgentOverrides {
+        self.overrides.clone()
+    }
+
+    /// Notes for every value whether it is a flag's or a variable's: problems name it as the user wrote it.
+    fn note_origins(&mut self, matches: &ArgMatches) {
+        let with_origin = |id: &str, value: &Option<String>| {
+            let origin = match matches.value_source(id) {
+                Some(ValueSource::EnvVariable) => variable(id),
+                Some(_) | None => format!("--{id}"),
+            };
+            value.clone().map(|value| Override { value, origin })
+        };
+        self.overrides = AgentOverrides {
+            grpc_server_address: with_origin("grpc.server-address", &self.grpc_server_address),
+            remote_write_url: with_origin("remote-write.url", &self.remote_write_url),
+            region: with_origin("region", &self.region),
+            zone: with_origin("zone", &self.zone),
+            agent_id: with_origin("agent.id", &self.agent_id),
+            probe_address: with_origin("probe.address", &self.probe_address),
+            metadata_url: with_origin("metadata.url", &self.metadata_url),
+            drain_timeout: with_origin("drain.timeout", &self.drain_timeout),
+        };
+    }
+}
+
+fn variable(flag: &str) -> String {
+    format!("XPROBER_{}", flag.to_ascii_uppercase().replace(['.', '-'], "_"))
+}
+
+/// Arguments of `http`.
+#[derive(Debug, Args)]
+pub struct HttpArgs {
+    /// What to fetch, http or https.
+    #[arg(value_name = "URL", value_parser = web_url)]
+    pub url: Url,
+    /// Limit for the whole probe.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive)]
+    pub timeout: Duration,
+    /// PEM file with certificate authorities, beside the system's.
+    #[arg(long = "ca-file", value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Print one JSON object instead of the picture.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn web_url(text: &str) -> Result<Url, String> {
+    Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .ok_or_else(|| "use an absolute http or https URL, as in https://api.example.com/health".to_owned())
+}
+
+fn positive(text: &str) -> Result<Duration, String> {
+    let parsed = duration::parse(text).map_err(|error| error.to_string())?;
+    if parsed.is_zero() {
+        return Err("use a duration above 0s".to_owned());
+    }
+    Ok(parsed)
+}
+
+/// Least important messages that are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "the names are the documentation")]
+pub enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Level {
+    /// Ours at the level asked for; libraries only where they warn, unless the level goes into details.
+    #[must_use]
+    pub const fn filter(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "warn,xprober_agent=info",
+            Self::Debug => "info,xprober_agent=debug",
+            Self::Trace => "debug,xprober_agent=trace",
+        }
+    }
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// `key=value`.
+    Logfmt,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Reads the command line.
+///
+/// # Errors
+///
+/// Bad usage, or a question for help or the version; the error prints itself.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Verb, clap::Error> {
+    let matches = Cli::command().try_get_matches_from(arguments)?;
+    let cli = Cli::from_arg_matches(&matches)?;
+    let inner = matches.subcommand().map_or(&matches, |(_, inner)| inner);
+    let mut verb = cli.verb.unwrap_or(Verb::Run(cli.run));
+    match &mut verb {
+        Verb::Run(args) => args.settings.note_origins(inner),
+        Verb::Check(args) => args.note_origins(inner),
+        Verb::Http(_) | Verb::Metrics => {}
+    }
+    Ok(verb)
+}
+
+#[cfg(test)]
+mod tests;
