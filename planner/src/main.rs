@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     let done = match cli.verb {
         Verb::Run(args) => {
             cli::run::log(&args);
-            cli::run::run(args)
+            cli::run::run(&args)
         }
         Verb::Check(args) => cli::check::check(&args, &mut stdout()),
         Verb::Plan(args) => cli::plan::plan(&args, &mut stdout()),

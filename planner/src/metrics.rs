@@ -191,7 +191,7 @@ impl Metrics {
         }
     }
 
-    /// Writes everything in the OpenMetrics text format.
+    /// Writes everything in the `OpenMetrics` text format.
     ///
     /// # Errors
     ///

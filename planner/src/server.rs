@@ -230,9 +230,11 @@ async fn listen(setting: &'static str, address: SocketAddr) -> Result<(TcpListen
 }
 
 fn no_such_family(error: &io::Error) -> bool {
-    // EAFNOSUPPORT, and EADDRNOTAVAIL where IPv6 is there but switched off.
+    /// Linux' number for it; `ErrorKind` has no name.
+    const EAFNOSUPPORT: i32 = 97;
+    // EADDRNOTAVAIL is what a kernel says whose IPv6 is there but switched off.
     matches!(
         error.kind(),
         io::ErrorKind::Unsupported | io::ErrorKind::AddrNotAvailable
-    ) || error.raw_os_error() == Some(97)
+    ) || error.raw_os_error() == Some(EAFNOSUPPORT)
 }

@@ -36,8 +36,11 @@ impl Listener for LimitedListener {
         // The semaphore is never closed; without a permit the connection would merely not be counted.
         let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
         let (stream, peer) = Listener::accept(&mut self.listener).await;
-        let _permit = permit;
-        (LimitedStream { stream, _permit }, peer)
+        let stream = LimitedStream {
+            stream,
+            _permit: permit,
+        };
+        (stream, peer)
     }
 
     fn local_addr(&self) -> std::io::Result<SocketAddr> {

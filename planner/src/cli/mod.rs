@@ -55,11 +55,11 @@ pub struct RunArgs {
     /// Where the configuration is.
     #[command(flatten)]
     pub file: FileArgs,
-    /// Where agents connect, instead of rpc_listen_addr of the file
-    #[arg(long = "rpc.listen-address", env = "XPROBER_RPC_LISTEN_ADDRESS", value_name = "ADDRESS", value_parser = address)]
+    /// Where agents connect.
+    #[arg(help = "Where agents connect, instead of rpc_listen_addr of the file", long = "rpc.listen-address", env = "XPROBER_RPC_LISTEN_ADDRESS", value_name = "ADDRESS", value_parser = address)]
     pub rpc_listen_address: Option<String>,
-    /// Where /metrics and the pages are, instead of metrics_listen_addr of the file
-    #[arg(long = "web.listen-address", env = "XPROBER_WEB_LISTEN_ADDRESS", value_name = "ADDRESS", value_parser = address)]
+    /// Where the pages are.
+    #[arg(help = "Where /metrics and the pages are, instead of metrics_listen_addr of the file", long = "web.listen-address", env = "XPROBER_WEB_LISTEN_ADDRESS", value_name = "ADDRESS", value_parser = address)]
     pub web_listen_address: Option<String>,
     /// Least important messages that are logged
     #[arg(

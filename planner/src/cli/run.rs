@@ -1,10 +1,11 @@
 //! `run`: the planner until SIGTERM or Ctrl-C.
 
 use std::io::stderr;
+use std::time::Duration;
 
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::info;
 use tracing::level_filters::LevelFilter;
 use tracing_logfmt::{EventsFormatter, FieldsFormatter};
@@ -15,6 +16,9 @@ use tracing_subscriber::prelude::*;
 use super::{LogFormat, LogLevel, RunArgs};
 use crate::Planner;
 use crate::metrics::VERSION;
+
+/// For file reads that hang.
+const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// Sends the log to standard error; libraries only warn.
 pub fn log(args: &RunArgs) {
@@ -48,29 +52,35 @@ pub fn log(args: &RunArgs) {
 /// # Errors
 ///
 /// When the configuration is wrong, a port is taken or a server fails.
-#[tokio::main]
-pub async fn run(args: RunArgs) -> anyhow::Result<()> {
+pub fn run(args: &RunArgs) -> anyhow::Result<()> {
+    let runtime = Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(serve(args));
+    // A file on a dead network share must not keep the process.
+    runtime.shutdown_timeout(LAST_WAIT);
+    ended
+}
+
+async fn serve(args: &RunArgs) -> anyhow::Result<()> {
     let source = args.source();
     let settings = source.load()?;
-    let shutdown = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let planner = Planner::bind(settings).await?.reloading(source);
     info!(version = VERSION, config = %args.file.config_file.display(), "planner starts");
-    let tasks = TaskTracker::new();
-    let stop = shutdown.clone();
-    tasks.spawn(async move {
+    let shutdown = CancellationToken::new();
+    let told = async {
         tokio::select! {
             _ = terminate.recv() => info!("SIGTERM, draining"),
             _ = interrupt.recv() => info!("interrupted, draining"),
-            () = stop.cancelled() => {}
         }
-        stop.cancel();
-    });
-    let ended = planner.run(shutdown.clone()).await;
-    shutdown.cancel();
-    tasks.close();
-    tasks.wait().await;
+        shutdown.cancel();
+        // The planner ends by itself now.
+        std::future::pending().await
+    };
+    let ended = tokio::select! {
+        ended = planner.run(shutdown.clone()) => ended,
+        never = told => never,
+    };
     info!("planner ended");
     Ok(ended?)
 }

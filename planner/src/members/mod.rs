@@ -177,6 +177,7 @@ impl Members {
     }
 
     /// Walks over everybody, ordered by region and id.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&MemberKey, &Member)> {
         self.by_key.iter()
     }

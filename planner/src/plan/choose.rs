@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::Hasher as _;
 
 use siphasher::sip::SipHasher13;
+use xprober_config::planner::Mesh;
 use xprober_proto::{Hello, Region};
 
 use super::Regions;
@@ -46,9 +47,10 @@ impl Choices<'_> {
     }
 }
 
-/// Chooses for everybody; `per_region` 0 means the full mesh.
-pub(super) fn choices<'a>(per_region: usize, regions: &Regions<'a>) -> Choices<'a> {
+/// Chooses for everybody; `targets_per_region` 0 means the full mesh.
+pub(super) fn choices<'a>(mesh: &Mesh, regions: &Regions<'a>) -> Choices<'a> {
     let mut choices = Choices::default();
+    let per_region = mesh.targets_per_region;
     if per_region == 0 {
         return choices;
     }
@@ -61,7 +63,9 @@ pub(super) fn choices<'a>(per_region: usize, regions: &Regions<'a>) -> Choices<'
         let eligible: Vec<Vec<usize>> = sources
             .iter()
             .map(|(_, source)| {
-                let reachable = |index: &usize| common_address(source, targets[*index].1).is_some();
+                // An agent that could not send the probes would only take places from those who can.
+                let able = mesh.probes.iter().any(|kind| source.kinds.contains(kind));
+                let reachable = |index: &usize| able && common_address(source, targets[*index].1).is_some();
                 (0..targets.len()).filter(reachable).collect()
             })
             .collect();
@@ -165,7 +169,7 @@ impl<'a> Assigner<'a> {
                 }
                 came_from.insert(target, source);
                 if self.sources_of[target].len() < self.cap {
-                    self.walk(short, target, &came_from, &displaced_by);
+                    self.walk(target, &came_from, &displaced_by);
                     return true;
                 }
                 for &next in &self.sources_of[target] {
@@ -179,24 +183,16 @@ impl<'a> Assigner<'a> {
         false
     }
 
-    fn walk(
-        &mut self,
-        short: usize,
-        free: usize,
-        came_from: &BTreeMap<usize, usize>,
-        displaced_by: &BTreeMap<usize, usize>,
-    ) {
+    fn walk(&mut self, free: usize, came_from: &BTreeMap<usize, usize>, displaced_by: &BTreeMap<usize, usize>) {
         let mut target = free;
         while let Some(&source) = came_from.get(&target) {
-            let given_up = displaced_by.get(&source).copied();
-            if let Some(given_up) = given_up {
-                self.unlink(source, given_up);
-            }
             self.link(source, target);
-            match given_up {
-                Some(given_up) if source != short => target = given_up,
-                _ => return,
-            }
+            // Only the one that was short gives nothing up.
+            let Some(&given_up) = displaced_by.get(&source) else {
+                return;
+            };
+            self.unlink(source, given_up);
+            target = given_up;
         }
     }
 

@@ -38,13 +38,12 @@ impl<'a> SharedTargets<'a> {
             let chosen = choices.of(key, region);
             for (index, (target_key, target)) in targets.iter().enumerate() {
                 if chosen.is_some_and(|chosen| !chosen.indices.contains(&index)) {
-                    // Not chosen is no obstacle, but an agent that could not be chosen is one.
-                    if common_address(source, target).is_none() {
-                        plan.left_out.push(LeftOut {
+                    // Not chosen is no obstacle, but an agent that could not be chosen met one.
+                    plan.left_out
+                        .extend(self.obstacle(source, target).map(|obstacle| LeftOut {
                             target: target_key.to_string(),
-                            obstacle: Obstacle::NoCommonFamily,
-                        });
-                    }
+                            obstacle,
+                        }));
                     continue;
                 }
                 let reason = chosen.map_or(Reason::Mesh, |chosen| Reason::Chosen {
@@ -62,6 +61,14 @@ impl<'a> SharedTargets<'a> {
                 }
             }
         }
+    }
+
+    fn obstacle(&self, source: &Hello, target: &Hello) -> Option<Obstacle> {
+        let lacking = self.mesh.probes.iter().find(|kind| !source.kinds.contains(kind));
+        if common_address(source, target).is_none() {
+            return Some(Obstacle::NoCommonFamily);
+        }
+        lacking.map(|kind| Obstacle::KindNotAnnounced(*kind))
     }
 
     fn target(

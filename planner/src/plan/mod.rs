@@ -130,7 +130,7 @@ impl MeshPlan {
         let regions = by_region(&hellos);
         let configured = configured::targets(settings);
         let mut shared = mesh::SharedTargets::new(&settings.mesh);
-        let choices = choose::choices(settings.mesh.targets_per_region, &regions);
+        let choices = choose::choices(&settings.mesh, &regions);
         let mut lines_of: BTreeMap<&Region, Arc<Vec<Line>>> = BTreeMap::new();
         let mut agents = BTreeMap::new();
         for (key, hello) in &hellos {
@@ -160,6 +160,7 @@ impl MeshPlan {
     }
 
     /// Walks over all agents, ordered by region and id.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&MemberKey, &Arc<AgentPlan>)> {
         self.agents.iter()
     }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{Semaphore, mpsc};
-use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
@@ -58,7 +57,7 @@ impl Planner for JoinService {
         };
         let stream = StreamId(self.next_stream.fetch_add(1, Ordering::Relaxed));
         let (outbound, receiver) = mpsc::channel(OUTBOUND_QUEUE);
-        let inbound = request.into_inner().map(|message| message);
+        let inbound = request.into_inner();
         let shared = self.shared.clone();
         self.tasks.spawn(async move {
             serve(shared, peer.ip(), stream, inbound, outbound).await;

@@ -58,10 +58,7 @@ pub async fn serve(
         () = outbound.closed() => Err(Status::cancelled("the agent left")),
     };
     let status = match hello {
-        Ok(hello) => match member(&shared, stream, hello, inbound, &outbound).await {
-            Ok(()) => None,
-            Err(status) => Some(status),
-        },
+        Ok(hello) => member(&shared, stream, hello, inbound, &outbound).await.err(),
         Err(status) => {
             warn!(%peer, reason = status.message(), "agent stream refused");
             Some(status)
