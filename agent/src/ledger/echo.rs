@@ -140,6 +140,7 @@ impl TargetLedger {
 
     pub(super) fn close_window(&mut self, now: Instant) {
         let window = std::mem::take(&mut self.open);
+        // A window in which only our own faults happened says nothing about the target, like one without a probe.
         let reading = (window.judged > 0).then(|| Reading {
             rtt: self.last_rtt.and_then(|last| window.summary(last)),
         });

@@ -11,6 +11,8 @@ pub mod event;
 
 pub mod catalogue;
 
+pub mod snapshot;
+
 pub mod label;
 
 pub mod series;
@@ -19,19 +21,17 @@ pub mod batch;
 
 pub mod task;
 
-use std::time::{Duration, Instant};
-
-use xprober_config::agent::Detail;
-use xprober_proto::Line;
+use std::time::Duration;
 
 pub use event::Event;
+pub use snapshot::snapshot;
 
-use crate::ledger::histogram::{BOUNDS, le};
-use crate::ledger::{Histogram, HttpLedger, Ledger, RegionKey, RegionLedger, TargetKey, TargetLedger};
+use crate::ledger::histogram::le;
+use crate::ledger::{RegionKey, TargetKey};
 use crate::plan::PlanStatus;
 use crate::probe::{HttpReason, Outcome, Stage};
 use crate::push::PushCounters;
-use crate::queue::{DropReason, QueueStatus};
+use crate::queue::QueueStatus;
 use catalogue::Metric;
 
 /// What a group of series speaks about.
@@ -154,187 +154,6 @@ pub struct AgentState {
     pub stale_markers: u64,
     /// What the push task has counted so far.
     pub push: PushCounters,
-}
-
-/// Says everything that is to be said now.
-///
-/// `detail` leaves out the series of single echo and connect targets; those of HTTP targets stay, because nothing else
-/// speaks of them.
-#[must_use]
-pub fn snapshot(ledger: &Ledger, agent: &AgentState, detail: Detail, now: Instant) -> Vec<Group> {
-    let mut groups = vec![about_agent(agent, now)];
-    groups.extend(ledger.regions().map(|(key, region)| about_region(key, region)));
-    match detail {
-        Detail::Target => groups.extend(ledger.targets().map(|(key, target)| about_target(key, target))),
-        Detail::Region => {}
-    }
-    groups.extend(ledger.pages().map(|(key, page)| about_page(key, page)));
-    groups.extend(ledger.lines().iter().map(about_line));
-    groups.extend(ledger.line_counts().map(|(line, key, counts)| {
-        let mut group = Group::new(Subject::LineProbes {
-            line: line.name.clone(),
-            region: key.clone(),
-        });
-        group.count(&catalogue::LINE_PROBES, Part::Whole, counts.probes);
-        if line.rtt_budget.is_some() {
-            group.count(&catalogue::LINE_OVER_BUDGET, Part::Whole, counts.over_budget);
-        }
-        group
-    }));
-    groups
-}
-
-fn about_agent(agent: &AgentState, now: Instant) -> Group {
-    use catalogue as c;
-    let plan = &agent.plan;
-    let age = plan.last_heard.map(|heard| now.saturating_duration_since(heard));
-    let mut group = Group::new(Subject::Agent);
-    group.count(&c::AGENT_BUILD_INFO, Part::Text(agent.version), 1);
-    group.count(&c::AGENT_PLAN_REVISION, Part::Whole, plan.revision.0);
-    group.time(&c::AGENT_PLAN_AGE, Part::Whole, age);
-    group.count(&c::AGENT_PLAN_TARGETS, Part::Whole, plan.targets as u64);
-    group.count(&c::AGENT_PLANNER_CONNECTED, Part::Whole, u64::from(plan.connected));
-    for (reason, count) in &plan.rejected {
-        group.count(&c::AGENT_PLAN_REJECTED, Part::Text(reason), *count);
-    }
-    group.time(&c::AGENT_TIMER_LATENESS, Part::Whole, Some(agent.max_lateness));
-    group.count(&c::AGENT_SKIPPED_TICKS, Part::Whole, agent.skipped_ticks);
-    group.count(&c::AGENT_QUEUE_BYTES, Part::Whole, agent.queue.bytes);
-    group.count(&c::AGENT_QUEUE_REQUESTS, Part::Whole, agent.queue.requests as u64);
-    group.time(&c::AGENT_QUEUE_OLDEST_AGE, Part::Whole, Some(agent.queue.oldest_age));
-    group.count(&c::AGENT_SAMPLES_SEALED, Part::Whole, agent.sealed);
-    group.count(&c::AGENT_STALE_MARKERS, Part::Whole, agent.stale_markers);
-    group.count(&c::AGENT_SAMPLES_PUSHED, Part::Whole, agent.push.pushed);
-    for reason in DropReason::ALL {
-        let dropped = agent.queue.dropped.get(reason);
-        group.count(&c::AGENT_SAMPLES_DROPPED, Part::Text(reason.as_str()), dropped);
-    }
-    for (result, count) in agent.push.attempts() {
-        group.count(&c::AGENT_PUSH_ATTEMPTS, Part::Text(result), count);
-    }
-    group
-}
-
-fn about_region(key: &RegionKey, region: &RegionLedger) -> Group {
-    let mut group = Group::new(Subject::Region(key.clone()));
-    group.histogram(&catalogue::RTT, region.rtt());
-    for outcome in Outcome::ALL {
-        group.count(&catalogue::PROBES, Part::Outcome(outcome), region.outcome(outcome));
-    }
-    group.count(&catalogue::PROBE_DUPLICATES, Part::Whole, region.duplicates());
-    group
-}
-
-fn about_target(key: &TargetKey, target: &TargetLedger) -> Group {
-    use catalogue as c;
-    let mut group = Group::new(Subject::Target(key.clone()));
-    group.count(&c::TARGET_SENT, Part::Whole, target.sent());
-    group.count(&c::TARGET_RECEIVED, Part::Whole, target.received());
-    if let Some(reading) = target.reading() {
-        let rtt = reading.rtt;
-        group.time(&c::TARGET_RTT_MIN, Part::Whole, rtt.map(|rtt| rtt.min));
-        group.time(&c::TARGET_RTT_AVG, Part::Whole, rtt.map(|rtt| rtt.avg));
-        group.time(&c::TARGET_RTT_MAX, Part::Whole, rtt.map(|rtt| rtt.max));
-        group.time(&c::TARGET_JITTER, Part::Whole, rtt.and_then(|rtt| rtt.jitter));
-        group.count(&c::TARGET_UP, Part::Whole, u64::from(rtt.is_some()));
-    }
-    group
-}
-
-fn about_page(key: &TargetKey, page: &HttpLedger) -> Group {
-    use catalogue as c;
-    let mut group = Group::new(Subject::Target(key.clone()));
-    if let Some(last) = page.last() {
-        for stage in Stage::ALL {
-            group.time(&c::HTTP_STAGE, Part::Stage(stage), last.stages.get(stage));
-        }
-        group.time(&c::HTTP_DURATION, Part::Whole, Some(last.duration));
-        group.count(&c::HTTP_SUCCESS, Part::Whole, u64::from(last.failure.is_none()));
-        if let Some(status) = last.status {
-            group.count(&c::HTTP_STATUS_CODE, Part::Whole, u64::from(status));
-            group.count(&c::HTTP_BODY_BYTES, Part::Whole, last.body_bytes);
-        }
-        group.count(&c::HTTP_REDIRECTS, Part::Whole, u64::from(last.redirects));
-        if let Some(not_after) = last.tls_not_after {
-            group.number(&c::HTTP_TLS_NOT_AFTER, Part::Whole, float_signed(not_after));
-        }
-    }
-    group.count(&c::HTTP_PROBES, Part::Whole, page.probes());
-    for ((stage, reason), count) in page.failures() {
-        group.count(&c::HTTP_FAILURES, Part::Failure(*stage, *reason), *count);
-    }
-    group
-}
-
-fn about_line(line: &Line) -> Group {
-    let mut group = Group::new(Subject::Line {
-        labels: [
-            line.target_region.to_string(),
-            line.name.clone(),
-            line.circuit.clone(),
-            line.carrier.clone(),
-            line.owner.clone(),
-        ],
-    });
-    group.time(&catalogue::LINE_RTT_BUDGET, Part::Whole, line.rtt_budget);
-    if let Some(budget) = line.loss_budget {
-        group.number(&catalogue::LINE_LOSS_BUDGET, Part::Whole, budget);
-    }
-    group
-}
-
-impl Group {
-    const fn new(subject: Subject) -> Self {
-        Self {
-            subject,
-            values: Vec::new(),
-        }
-    }
-
-    fn number(&mut self, metric: &'static Metric, part: Part, value: f64) {
-        self.values.push(Value { metric, part, value });
-    }
-
-    fn count(&mut self, metric: &'static Metric, part: Part, value: u64) {
-        self.number(metric, part, float(value));
-    }
-
-    fn time(&mut self, metric: &'static Metric, part: Part, value: Option<Duration>) {
-        if let Some(value) = value {
-            self.number(metric, part, seconds(value));
-        }
-    }
-
-    fn histogram(&mut self, metric: &'static Metric, histogram: &Histogram) {
-        for (bucket, count) in histogram.cumulative().enumerate() {
-            self.count(metric, Part::Bucket(bucket), count);
-        }
-        debug_assert_eq!(self.values.len(), BOUNDS + 1, "one bucket per bound and one above");
-        self.time(metric, Part::Sum, Some(histogram.sum()));
-        self.count(metric, Part::Count, histogram.count());
-    }
-}
-
-/// Seconds, rounded to 1 us: `VictoriaMetrics` needs a third of the disk for such gauges, and no clock here is better.
-fn seconds(duration: Duration) -> f64 {
-    let micros = duration.as_nanos().saturating_add(500) / 1000;
-    float(u64::try_from(micros).unwrap_or(u64::MAX)) / 1e6
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "samples are floats; counters stay exact up to 2^53"
-)]
-const fn float(count: u64) -> f64 {
-    count as f64
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "samples are floats; a date stays exact up to 2^53 seconds"
-)]
-const fn float_signed(count: i64) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

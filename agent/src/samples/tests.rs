@@ -1,11 +1,14 @@
 //! What a snapshot says, and what it does not say.
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use xprober_config::agent::Detail;
 use xprober_proto::{ProbeKind, Revision};
 
 use super::series::SeriesSet;
 use super::*;
+use crate::ledger::Ledger;
 use crate::ledger::tests::{echo, http, line, target};
 use crate::plan::Change;
 use crate::probe::{HttpFailure, ProbeResult};
@@ -195,18 +198,4 @@ fn a_line_without_an_rtt_budget_has_no_count_over_it() {
     let said = names(&snapshot(&ledger, &agent(now), Detail::Target, now));
     assert!(said.contains(&catalogue::LINE_PROBES.name) && said.contains(&catalogue::LINE_LOSS_BUDGET.name));
     assert!(!said.contains(&catalogue::LINE_OVER_BUDGET.name) && !said.contains(&catalogue::LINE_RTT_BUDGET.name));
-}
-
-#[test]
-fn seconds_are_rounded_to_a_microsecond() {
-    for (nanos, expected) in [
-        (0, 0.0),
-        (499, 0.0),
-        (500, 1e-6),
-        (12_345_678, 0.012_346),
-        (3_000_000_000, 3.0),
-    ] {
-        let rounded = seconds(Duration::from_nanos(nanos));
-        assert!((rounded - expected).abs() < f64::EPSILON, "{nanos} ns became {rounded}");
-    }
 }
