@@ -2,7 +2,7 @@
 //! (<https://prometheus.io/docs/prometheus/latest/querying/api/>).
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -69,7 +69,11 @@ impl PromQl {
     /// # Errors
     /// [`LabError::Http`] with the server's words when it refuses the expression or does not answer.
     pub async fn query(&self, expression: &str) -> Result<Vec<Sample>, LabError> {
-        self.instant(&[("query", expression)]).await
+        // Said explicitly, because VictoriaMetrics' own "now" is cut to whole seconds and would miss the newest samples.
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        self.query_at(expression, now.as_secs_f64()).await
     }
 
     /// Evaluates an expression at a time in seconds since 1970.
@@ -111,7 +115,7 @@ impl PromQl {
             step.as_secs_f64().to_string(),
         );
         let form = [("query", expression), ("start", &start), ("end", &end), ("step", &step)];
-        let found: Found<RangeResult> = self.ask("query_range", &form).await?;
+        let found: Range = self.ask("query_range", &form).await?;
         let series = found.result.into_iter().map(|one| {
             let (name, labels) = split_name(one.metric);
             let points: Result<_, String> = one
@@ -144,19 +148,15 @@ impl PromQl {
     }
 
     async fn instant(&self, form: &[(&str, &str)]) -> Result<Vec<Sample>, LabError> {
-        let found: Found<InstantResult> = self.ask("query", form).await?;
-        let samples = found.result.into_iter().map(|one| {
+        let results = match self.ask("query", form).await? {
+            Instant::Vector(results) => results,
+            Instant::Scalar(value) => vec![InstantResult { metric: Labels::new(), value }],
+        };
+        let samples = results.into_iter().map(|one| {
             let (name, labels) = split_name(one.metric);
-            Ok(Sample {
-                name,
-                labels,
-                at: one.value.0,
-                value: number(&one.value.1)?,
-            })
+            Ok(Sample { name, labels, at: one.value.0, value: number(&one.value.1)? })
         });
-        samples
-            .collect::<Result<_, String>>()
-            .map_err(|reason| self.failed(reason))
+        samples.collect::<Result<_, String>>().map_err(|reason| self.failed(reason))
     }
 
     async fn ask<T: DeserializeOwned>(&self, kind: &str, form: &[(&str, &str)]) -> Result<T, LabError> {
@@ -195,8 +195,15 @@ struct Reply<T> {
 }
 
 #[derive(Deserialize)]
-struct Found<T> {
-    result: Vec<T>,
+#[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
+enum Instant {
+    Vector(Vec<InstantResult>),
+    Scalar((f64, String)),
+}
+
+#[derive(Deserialize)]
+struct Range {
+    result: Vec<RangeResult>,
 }
 
 #[derive(Deserialize)]
@@ -239,7 +246,7 @@ mod tests {
             body: r#"{"status":"error","errorType":"bad_data","error":"parse error: no"}"#.into(),
         };
         let error = PromQl::new("http://x/")
-            .read::<Found<InstantResult>>(&fetched)
+            .read::<Instant>(&fetched)
             .map(drop)
             .unwrap_err();
         assert_eq!(error.to_string(), "http://x: parse error: no");

@@ -42,6 +42,9 @@ impl Prometheus {
                 format!("--web.listen-address=0.0.0.0:{PROMETHEUS_PORT}"),
                 "--web.enable-remote-write-receiver".to_owned(),
                 "--web.enable-lifecycle".to_owned(),
+                // Prometheus finds its Alertmanager only some seconds after its start, and says what fired before that
+                // again after this time; the default is a minute.
+                "--rules.alert.resend-delay=10s".to_owned(),
             ],
         );
         let process = Process::start(lab.hub(), &plan)?;
