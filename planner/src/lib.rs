@@ -1,14 +1,15 @@
 //! Tells every agent of xprober what to probe: the agents of all other regions and the configured targets.
 //!
 //! ```text
-//!              Hello, Heartbeat, Ack
-//!   agents ==gRPC==> [one task per stream] --Event--> [owner: Members + settings] <--Event-- [reload] <- file, SIGHUP
-//!      ^                 | Session                            | MeshPlan::build
-//!      +--- full plan, --+ <------watch Published-------------+------------------> [admin: pages, /metrics]
-//!           deltas
+//!                 Hello, Heartbeat, Ack, Nack                                                planner.yml, SIGHUP
+//!   agents =gRPC==> [one task per stream] --Event--> [owner: Members, settings] <--Event-- [reloader] <--Request--+
+//!      ^                  |  Session                          | MeshPlan::build                  | ConfigState     |
+//!      +-- full plan, ----+ <------watch Published------------+-------------> [pages] <--watch---+                 |
+//!          deltas                                                               +----------------------------------+
 //! ```
 //!
-//! Boxes are tasks; `Event` is a bounded channel, `Published` a watch. [`server`] owns all tasks and ends them.
+//! Boxes are tasks; `Event` and `Request` are bounded channels, `Published` and `ConfigState` watches. [`server`] owns
+//! every task, ends them with one token and waits for them. Values in flow order: `Hello -> Members -> MeshPlan -> Plan`.
 
 pub mod members;
 
@@ -26,4 +27,4 @@ pub mod server;
 
 pub mod cli;
 
-pub use server::Planner;
+pub use server::{Planner, PlannerError};

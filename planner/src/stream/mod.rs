@@ -45,64 +45,92 @@ pub fn check_addresses(agents: &Agents, peer: IpAddr, addresses: &Addresses) -> 
     }
 }
 
-/// What the agent at the other end holds.
+/// How the next plan is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Telling {
+    /// As the difference to the last one.
+    #[default]
+    Difference,
+    /// In full once it changes: the last full plan was refused, and would be again.
+    FullWhenChanged,
+    /// In full and at once: nobody knows what the agent holds.
+    FullNow,
+}
+
+/// What the agent says it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Held {
+    /// It has not said, or it has a plan of an earlier stream.
+    #[default]
+    Unknown,
+    /// Nothing: a partial plan takes nothing away from it.
+    Nothing,
+    /// A plan of this stream.
+    Plan,
+}
+
+/// What the agent at the other end was told and holds.
 #[derive(Debug, Default)]
 pub struct Session {
     sent: Option<(Revision, Arc<AgentPlan>)>,
-    /// The agent's state is unknown: only a full plan helps.
-    resend: bool,
-    /// The last full plan was refused: the next change is told in full.
-    refused: bool,
+    telling: Telling,
     last_full: Revision,
-    /// The agent said that it holds no plan.
-    free: bool,
+    held: Held,
 }
 
 impl Session {
     /// Says what brings the agent to `plan`, and takes it as sent.
     pub fn update(&mut self, plan: &Arc<AgentPlan>) -> Option<PlanUpdate> {
-        let update = match &self.sent {
-            Some((base, old)) if !self.resend => {
-                let next = difference(old, plan, *base)?;
-                // Deltas build on what the agent holds, and after a refusal nobody knows what that is.
-                if self.refused { full(plan, base.next()) } else { next }
+        let base = self.sent.as_ref().map_or(Revision::NONE, |(revision, _)| *revision);
+        let update = match (&self.sent, self.telling) {
+            (None, _) | (Some(_), Telling::FullNow) => full(plan, base.next()),
+            (Some((_, old)), telling) => {
+                let difference = difference(old, plan, base)?;
+                if telling == Telling::FullWhenChanged {
+                    full(plan, base.next())
+                } else {
+                    difference
+                }
             }
-            Some((base, _)) => full(plan, base.next()),
-            None => full(plan, Revision::NONE.next()),
         };
-        let revision = self
-            .sent
-            .as_ref()
-            .map_or(Revision::NONE, |(revision, _)| *revision)
-            .next();
         if matches!(update, PlanUpdate::Full(_)) {
-            self.last_full = revision;
-            self.refused = false;
+            self.last_full = base.next();
+            self.telling = Telling::Difference;
         }
-        self.resend = false;
-        self.sent = Some((revision, Arc::clone(plan)));
+        self.sent = Some((base.next(), Arc::clone(plan)));
         Some(update)
     }
 
-    /// Takes note of the revision an agent says it holds: one that holds none can lose nothing by a partial plan.
+    /// Takes note of the revision an agent says it holds. One that holds none can lose nothing by a partial plan; one
+    /// that had accepted a plan and holds none any more (it slept past the plan's time to live) is told everything again.
     pub fn holds(&mut self, revision: Revision) {
-        self.free |= revision == Revision::NONE;
+        if revision == Revision::NONE {
+            if self.held == Held::Plan {
+                self.telling = Telling::FullNow;
+            }
+            self.held = Held::Nothing;
+        }
+    }
+
+    /// Takes note that a plan is in force.
+    pub const fn accepted(&mut self) {
+        self.held = Held::Plan;
     }
 
     /// Tells whether the agent may get a plan while the registry is still filling up.
     #[must_use]
-    pub const fn may_get_partial_plan(&self) -> bool {
-        self.free || self.sent.is_some()
+    pub fn may_get_partial_plan(&self) -> bool {
+        self.held == Held::Nothing || self.sent.is_some()
     }
 
     /// Takes note of a refusal. A refused delta is followed by a full plan; a refused full plan is not sent again until
     /// it changes, as it would be refused again.
     pub fn refused(&mut self, revision: Revision) {
         let Some((sent, _)) = &self.sent else { return };
-        if revision <= self.last_full {
-            self.refused |= revision == self.last_full;
-        } else if revision <= *sent {
-            self.resend = true;
+        if revision == self.last_full && self.telling == Telling::Difference {
+            self.telling = Telling::FullWhenChanged;
+        } else if revision > self.last_full && revision <= *sent {
+            self.telling = Telling::FullNow;
         }
     }
 }

@@ -231,7 +231,10 @@ impl Connected<'_> {
                 self.session.holds(Revision(heartbeat.revision));
                 Event::Heartbeat(key, stream)
             }
-            Some(Body::Ack(ack)) => Event::Answered(key, stream, Ok(Revision(ack.revision))),
+            Some(Body::Ack(ack)) => {
+                self.session.accepted();
+                Event::Answered(key, stream, Ok(Revision(ack.revision)))
+            }
             Some(Body::Nack(nack)) => {
                 self.session.refused(Revision(nack.revision));
                 let mut reason: String = nack.reason.chars().filter(|c| !c.is_control()).collect();

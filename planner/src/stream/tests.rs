@@ -85,6 +85,20 @@ fn a_refusal_of_a_plan_that_was_never_sent_changes_nothing() {
 }
 
 #[test]
+fn an_agent_that_lost_its_plan_is_told_everything_once() {
+    let mut session = Session::default();
+    session.update(&plan(&["y"]));
+    // This heartbeat crossed the plan on the way.
+    session.holds(Revision::NONE);
+    assert_eq!(revision(session.update(&plan(&["y"])).as_ref()), ("nothing", 0));
+    session.accepted();
+    session.holds(Revision::NONE);
+    assert_eq!(revision(session.update(&plan(&["y"])).as_ref()), ("full", 2));
+    session.holds(Revision::NONE);
+    assert_eq!(revision(session.update(&plan(&["y"])).as_ref()), ("nothing", 0));
+}
+
+#[test]
 fn only_an_agent_that_holds_no_plan_may_get_a_partial_one() {
     let mut session = Session::default();
     assert!(!session.may_get_partial_plan());
