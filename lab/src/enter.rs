@@ -184,7 +184,7 @@ fn unshare_flags() -> Result<Vec<&'static str>, LabError> {
         if tried.status.success() {
             return Ok(flags);
         }
-        reason = String::from_utf8_lossy(&tried.stderr).trim().to_owned();
+        String::from_utf8_lossy(&tried.stderr).trim().clone_into(&mut reason);
     }
     Err(LabError::Io {
         doing: "entering namespaces of our own; ordinary users need the kernel settings user.max_user_namespaces > 0 and, \

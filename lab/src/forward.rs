@@ -82,7 +82,7 @@ async fn accept_outside(listener: TcpListener, path: PathBuf, tasks: TaskTracker
 /// The inside's ends of the forwarded ports.
 #[derive(Debug)]
 pub struct Inside {
-    inside: enter::Inside,
+    place: enter::Inside,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -90,9 +90,9 @@ pub struct Inside {
 impl Inside {
     /// Makes the inside's end without offering anything yet.
     #[must_use]
-    pub fn new(inside: enter::Inside) -> Self {
+    pub fn new(place: enter::Inside) -> Self {
         Self {
-            inside,
+            place,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         }
@@ -105,10 +105,10 @@ impl Inside {
     pub fn offer(&self, name: &str, target: SocketAddr) -> Result<String, LabError> {
         let doing = || LabError::io(format!("offering {name} at {target} to the outside"));
         let port = self
-            .inside
+            .place
             .port(name)
             .ok_or_else(|| doing()(io::ErrorKind::NotFound.into()))?;
-        let listener = UnixListener::bind(socket_path(self.inside.work(), name)).map_err(doing())?;
+        let listener = UnixListener::bind(socket_path(self.place.work(), name)).map_err(doing())?;
         self.tasks
             .spawn(accept_inside(listener, target, self.tasks.clone(), self.stop.clone()));
         Ok(format!("http://127.0.0.1:{port}"))

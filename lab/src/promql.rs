@@ -150,13 +150,23 @@ impl PromQl {
     async fn instant(&self, form: &[(&str, &str)]) -> Result<Vec<Sample>, LabError> {
         let results = match self.ask("query", form).await? {
             Instant::Vector(results) => results,
-            Instant::Scalar(value) => vec![InstantResult { metric: Labels::new(), value }],
+            Instant::Scalar(value) => vec![InstantResult {
+                metric: Labels::new(),
+                value,
+            }],
         };
         let samples = results.into_iter().map(|one| {
             let (name, labels) = split_name(one.metric);
-            Ok(Sample { name, labels, at: one.value.0, value: number(&one.value.1)? })
+            Ok(Sample {
+                name,
+                labels,
+                at: one.value.0,
+                value: number(&one.value.1)?,
+            })
         });
-        samples.collect::<Result<_, String>>().map_err(|reason| self.failed(reason))
+        samples
+            .collect::<Result<_, String>>()
+            .map_err(|reason| self.failed(reason))
     }
 
     async fn ask<T: DeserializeOwned>(&self, kind: &str, form: &[(&str, &str)]) -> Result<T, LabError> {

@@ -78,15 +78,14 @@ impl Topology {
     /// Adds a host; its region is added with it, `HUB_RTT` away from the hub.
     #[must_use]
     pub fn host(mut self, name: &str, region: &str) -> Self {
-        let region_number = match self.regions.iter().position(|known| known == region) {
-            Some(position) => position + 1,
-            None => {
-                self.regions.push(region.to_owned());
-                if region != HUB {
-                    self = self.rtt(HUB, region, HUB_RTT);
-                }
-                self.regions.len()
+        let region_number = if let Some(position) = self.regions.iter().position(|known| known == region) {
+            position + 1
+        } else {
+            self.regions.push(region.to_owned());
+            if region != HUB {
+                self = self.rtt(HUB, region, HUB_RTT);
             }
+            self.regions.len()
         };
         let host_number = self.hosts.iter().filter(|host| host.region == region).count() + 1;
         let (region_byte, host_byte) = (

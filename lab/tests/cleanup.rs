@@ -1,5 +1,7 @@
 //! Nothing is left of a lab, however it ends, and it works for ordinary users.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what the tests share fails them, too")]
+
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,7 +16,7 @@ use xprober_lab::process::{Process, ProcessPlan};
 use xprober_lab::testing::in_lab;
 use xprober_lab::topology::Topology;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 /// Carried by every process of one test's lab.
 const MARK: &str = "LAB_CLEANUP_MARK";
 /// The user `nobody`.

@@ -1,5 +1,7 @@
 //! The real programs run in the lab with the repository's own files, and processes are controlled as tests need it.
 
+#![expect(clippy::unwrap_used, reason = "what the tests share fails them, too")]
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use xprober_lab::testing::in_lab;
 use xprober_lab::topology::Topology;
 use xprober_lab::world::Lab;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 fn shell(lab: &Lab, host: &str, script: &str) -> Process {
     let plan = ProcessPlan::new(&format!("shell-{host}"), Path::new("/bin/sh"), ["-c", script]);

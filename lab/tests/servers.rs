@@ -1,5 +1,7 @@
 //! The servers around the hosts: metadata, DNS and HTTP targets, as a client inside a host's namespace sees them.
 
+#![expect(clippy::unwrap_used, reason = "what the tests share fails them, too")]
+
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::sync::Arc;

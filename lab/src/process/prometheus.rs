@@ -13,7 +13,7 @@ use crate::world::Lab;
 pub const PROMETHEUS_PORT: u16 = 9090;
 
 /// Time from start to readiness; it reads its log of writes first.
-pub const READY_LIMIT: Duration = Duration::from_secs(60);
+pub const READY_LIMIT: Duration = Duration::from_mins(1);
 
 /// A running Prometheus.
 #[derive(Debug)]

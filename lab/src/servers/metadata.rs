@@ -23,10 +23,10 @@ const TOKEN: &str = "lab-metadata-token";
 /// How a host's metadata endpoint behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MetadataMode {
-    /// IMDSv2: a token is demanded (401 without).
+    /// `IMDSv2`: a token is demanded (401 without).
     #[default]
     Version2,
-    /// IMDSv1 only: no token is known.
+    /// `IMDSv1` only: no token is known.
     Version1,
     /// Nobody listens: connections are refused, as outside a cloud.
     Absent,

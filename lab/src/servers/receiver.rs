@@ -164,7 +164,7 @@ async fn serve(mut stream: TcpStream, answers: watch::Receiver<Answer>, records:
 /// Reads a little first: closing with unread bytes would reset the connection before the garbage is seen.
 async fn write_garbage(stream: &mut TcpStream) -> std::io::Result<()> {
     let mut request = vec![0; 65_536];
-    stream.read(&mut request).await?;
+    let _any_amount_will_do = stream.read(&mut request).await?;
     stream.write_all(b"\x00\xff this is not HTTP\r\n\r\n").await?;
     stream.shutdown().await
 }

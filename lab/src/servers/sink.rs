@@ -100,8 +100,8 @@ impl Sink {
     ) -> Result<Arc<Notification>, LabError> {
         let find = |all: &[Arc<Notification>]| all.iter().find(|one| wanted(one)).cloned();
         let mut received = self.received.clone();
-        let waited = tokio::time::timeout(limit, received.wait_for(|all| find(all).is_some())).await;
-        let found = waited.ok().and_then(|all| all.ok().and_then(|all| find(&all)));
+        let search = tokio::time::timeout(limit, received.wait_for(|all| find(all).is_some())).await;
+        let found = search.ok().and_then(|all| all.ok().and_then(|all| find(&all)));
         found.ok_or_else(|| LabError::Timeout {
             what: "the wanted notification".to_owned(),
             limit,

@@ -33,10 +33,10 @@ pub fn read(frame: &[u8]) -> Option<Headers> {
         kind if kind == TYPE_IPV4 => {
             let header_length = usize::from(packet.first()? & 0x0f) * 4;
             let destination: [u8; 4] = packet.get(16..20)?.try_into().ok()?;
-            let first_fragment = packet.get(6)? & 0x1f == 0 && *packet.get(7)? == 0;
+            let fragment_offset = u16::from_be_bytes([*packet.get(6)?, *packet.get(7)?]) & 0x1fff;
             Some(Headers {
                 destination: IpAddr::V4(Ipv4Addr::from(destination)),
-                opens_tcp: first_fragment && *packet.get(9)? == PROTOCOL_TCP && opens_tcp(packet, header_length),
+                opens_tcp: fragment_offset == 0 && *packet.get(9)? == PROTOCOL_TCP && opens_tcp(packet, header_length),
                 hop_limit: *packet.get(8)?,
             })
         }

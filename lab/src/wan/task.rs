@@ -128,7 +128,9 @@ impl Forwarder {
             && !ready.contains(&true)
         {
             let late = self.start.elapsed().saturating_sub(wake_at);
-            self.early = late.max(self.early - self.early / EARLY_DECAY).min(EARLY_LIMIT);
+            self.early = late
+                .max(self.early.saturating_sub(self.early / EARLY_DECAY))
+                .min(EARLY_LIMIT);
         }
         Ok(ready)
     }
