@@ -232,11 +232,20 @@ impl Level {
 
 /// Form of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub enum Format {
-    /// `key=value`.
     Logfmt,
-    /// One JSON object per line.
     Json,
+}
+
+/// Help tells the variables' names; their values may be nobody's business.
+fn command() -> clap::Command {
+    let names_only = |argument: clap::Arg| argument.hide_env_values(true);
+    let mut command = Cli::command().mut_args(names_only);
+    for verb in ["run", "check"] {
+        command = command.mut_subcommand(verb, |verb| verb.mut_args(names_only));
+    }
+    command
 }
 
 /// Reads the command line.
@@ -245,7 +254,7 @@ pub enum Format {
 ///
 /// Bad usage, or a question for help or the version; the error prints itself.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Verb, clap::Error> {
-    let matches = Cli::command().try_get_matches_from(arguments)?;
+    let matches = command().try_get_matches_from(arguments)?;
     let cli = Cli::from_arg_matches(&matches)?;
     let inner = matches.subcommand().map_or(&matches, |(_, inner)| inner);
     let mut verb = cli.verb.unwrap_or(Verb::Run(cli.run));

@@ -130,7 +130,7 @@ fn build(
     let random = random::word();
     let echo = PortableSocket::open(random)?;
     let http = HttpProber::new(settings.limits.http_ca_file.as_deref(), networks.to_vec())?;
-    let (changes, changed) = mpsc::channel(CHANGES_QUEUE);
+    let (changes, change_queue) = mpsc::channel(CHANGES_QUEUE);
     let (icmp_due, icmp_queue) = mpsc::channel(ICMP_QUEUE);
     let (http_due, http_queue) = mpsc::channel(HTTP_QUEUE);
     let (events, happened) = mpsc::channel(EVENTS_QUEUE);
@@ -168,7 +168,7 @@ fn build(
         Part::Plan
     });
     let agent_id = identity.agent_id.clone();
-    let scheduling = schedule::task::run(agent_id, changed, probers, events.clone(), shutdown.clone());
+    let scheduling = schedule::task::run(agent_id, change_queue, probers, events.clone(), shutdown.clone());
     parts.spawn(async move {
         scheduling.await;
         Part::Schedule

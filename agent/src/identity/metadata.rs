@@ -129,11 +129,10 @@ impl Service<'_> {
             .header("x-aws-ec2-metadata-token-ttl-seconds", TOKEN_TTL_SECONDS);
         match timeout(self.limit / 2, self.exchange(request, TOKEN)).await {
             Ok(Ok(token)) => Ok(Some(token)),
-            Ok(Err(MetadataError::Status { status, .. }))
-                if matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) =>
-            {
-                Ok(None)
-            }
+            Ok(Err(MetadataError::Status {
+                status: StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED,
+                ..
+            })) => Ok(None),
             Ok(Err(error)) => Err(error),
             Err(_) => {
                 debug!("no metadata token in time, asking without");

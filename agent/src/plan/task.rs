@@ -68,10 +68,10 @@ impl Ending {
 
 fn sentence(status: &Status) -> String {
     let message: String = status.message().chars().take(512).collect();
-    match status.code() {
-        Code::Unavailable | Code::Unknown | Code::Internal if message.is_empty() => "connection lost".to_owned(),
-        code => format!("{message} ({code:?})"),
+    if message.is_empty() {
+        return "connection lost".to_owned();
     }
+    format!("{message} ({:?})", status.code())
 }
 
 /// Runs until `shutdown`; the plan in force survives lost streams until its time to live has passed.
