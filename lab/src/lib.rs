@@ -52,6 +52,10 @@ pub mod promql;
 
 pub mod fetch;
 
+pub mod stack;
+
+pub mod demo;
+
 pub mod echo;
 
 pub mod testing;

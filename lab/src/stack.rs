@@ -182,8 +182,12 @@ impl Stack {
     /// # Errors
     /// [`LabError::NoHost`], [`LabError::Io`].
     pub fn start_agent(&mut self, lab: &Lab, host: &str) -> Result<(), LabError> {
-        let plan = self.agent_plans.get(host).ok_or_else(|| LabError::NoHost(host.to_owned()))?;
-        self.agents.insert(host.to_owned(), Process::start(lab.host(host)?, plan)?);
+        let plan = self
+            .agent_plans
+            .get(host)
+            .ok_or_else(|| LabError::NoHost(host.to_owned()))?;
+        self.agents
+            .insert(host.to_owned(), Process::start(lab.host(host)?, plan)?);
         Ok(())
     }
 
@@ -213,12 +217,17 @@ impl Stack {
     pub async fn planned_targets(&self) -> Result<BTreeMap<String, Vec<String>>, LabError> {
         let url = planner_url("/api/v1/plan");
         let fetched = fetch::get(&url, READY_LIMIT).await?;
-        let plan: Value = serde_json::from_slice(&fetched.body)
-            .map_err(|error| LabError::Http { url, reason: format!("{error}: {}", fetched.text()) })?;
+        let plan: Value = serde_json::from_slice(&fetched.body).map_err(|error| LabError::Http {
+            url,
+            reason: format!("{error}: {}", fetched.text()),
+        })?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
         let agents = list(&plan["agents"]).into_iter().map(|agent| {
-            let mut targets: Vec<_> = list(&agent["targets"]).iter().map(|target| text(&target["name"])).collect();
+            let mut targets: Vec<_> = list(&agent["targets"])
+                .iter()
+                .map(|target| text(&target["name"]))
+                .collect();
             targets.sort();
             (text(&agent["id"]), targets)
         });
@@ -245,7 +254,11 @@ impl Stack {
                     for one in answers? {
                         let _infallible = write!(detail, "\n{} {:?} = {}", one.name, one.labels, one.value);
                     }
-                    return Err(LabError::Timeout { what: expression.to_owned(), limit, detail });
+                    return Err(LabError::Timeout {
+                        what: expression.to_owned(),
+                        limit,
+                        detail,
+                    });
                 }
                 Ok(_) | Err(_) => tokio::time::sleep(POLL_PAUSE).await,
             }
@@ -279,19 +292,25 @@ pub fn measured_regions(topology: &Topology) -> Vec<&str> {
 
 /// Hosts with agents.
 fn agent_hosts(topology: &Topology) -> impl Iterator<Item = &HostPlan> {
-    topology.hosts().iter().filter(|host| host.region != HUB && host.region != WEB)
+    topology
+        .hosts()
+        .iter()
+        .filter(|host| host.region != HUB && host.region != WEB)
 }
 
 /// Writes a `planner.yml` for a lab: a full mesh, a line between every two measured regions whose RTT budget is the
 /// matrix' round-trip time and 5 ms, and the web servers as HTTP targets if there are any.
 #[must_use]
 pub fn planner_file(topology: &Topology) -> String {
-    let mut text = String::from("# Written by xprober-lab.\nrpc_listen_addr: \":6001\"\nmetrics_listen_addr: \":6002\"\n");
+    let mut text =
+        String::from("# Written by xprober-lab.\nrpc_listen_addr: \":6001\"\nmetrics_listen_addr: \":6002\"\n");
     if topology.hosts().iter().any(|host| host.region == WEB) {
         text.push_str("prober_targets:\n");
         for url in web_targets() {
-            let _infallible =
-                writeln!(text, "  - {{prober_type: http, region: {WEB}, target: ['{url}'], interval: 5s}}");
+            let _infallible = writeln!(
+                text,
+                "  - {{prober_type: http, region: {WEB}, target: ['{url}'], interval: 5s}}"
+            );
         }
     }
     text.push_str("lines:\n");
@@ -350,8 +369,12 @@ fn agent_plans(lab: &Lab, plan: &StackPlan) -> Result<BTreeMap<String, ProcessPl
             format!("--config.file={}", file.display()),
         ]
     };
-    let plans = agent_hosts(lab.topology())
-        .map(|host| (host.name.clone(), ProcessPlan::new(&format!("agent-{}", host.name), &program, flags(host))));
+    let plans = agent_hosts(lab.topology()).map(|host| {
+        (
+            host.name.clone(),
+            ProcessPlan::new(&format!("agent-{}", host.name), &program, flags(host)),
+        )
+    });
     Ok(plans.collect())
 }
 
@@ -367,6 +390,9 @@ mod tests {
     fn every_two_measured_regions_have_one_line() {
         let text = planner_file(&Topology::demo());
         assert_eq!(text.matches("between:").count(), 6);
-        assert!(text.contains("{name: a-d-1, between: [region-a, region-d], rtt_budget: 47ms,"), "{text}");
+        assert!(
+            text.contains("{name: a-d-1, between: [region-a, region-d], rtt_budget: 47ms,"),
+            "{text}"
+        );
     }
 }

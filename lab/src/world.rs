@@ -186,6 +186,12 @@ impl Lab {
         self.stop.cancelled().await;
     }
 
+    /// A token that is cancelled when someone wants the lab to stop, see [`Lab::stop_requested`].
+    #[must_use]
+    pub fn stop_token(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
     /// Stops the lab's own tasks; processes and targets must have been stopped before.
     pub async fn stop(self) {
         for host in &self.hosts {

@@ -54,7 +54,9 @@ pub struct Reading {
 #[must_use]
 pub fn find(answers: &[Answer], wanted: &[(&str, &str)]) -> Option<f64> {
     let fits = |labels: &BTreeMap<String, String>| {
-        wanted.iter().all(|(name, value)| labels.get(*name).is_some_and(|found| found == value))
+        wanted
+            .iter()
+            .all(|(name, value)| labels.get(*name).is_some_and(|found| found == value))
     };
     answers.iter().find(|(labels, _)| fits(labels)).map(|(_, value)| *value)
 }

@@ -18,12 +18,19 @@ const STAGE_RATIO: f64 = 0.05;
 /// Lists everything that is missing or off, one sentence each; empty when all is well.
 #[must_use]
 pub fn complaints(reading: &Reading) -> Vec<String> {
-    reading.pairs.iter().filter_map(pair).chain(reading.http.iter().flat_map(http)).collect()
+    reading
+        .pairs
+        .iter()
+        .filter_map(pair)
+        .chain(reading.http.iter().flat_map(http))
+        .collect()
 }
 
 fn pair(pair: &Pair) -> Option<String> {
     let name = format!("{} -> {}", pair.source, pair.target);
-    let Some(rtt) = pair.rtt_seconds else { return Some(format!("{name}: no round-trip time arrived")) };
+    let Some(rtt) = pair.rtt_seconds else {
+        return Some(format!("{name}: no round-trip time arrived"));
+    };
     if pair.loss.is_none() {
         return Some(format!("{name}: no loss ratio arrived"));
     }
@@ -31,21 +38,31 @@ fn pair(pair: &Pair) -> Option<String> {
         return None;
     }
     let emulated = pair.emulated.as_secs_f64();
-    Some(format!("{name}: mean {:.3} ms, the WAN emulates {:.3} ms", rtt * 1e3, emulated * 1e3))
+    Some(format!(
+        "{name}: mean {:.3} ms, the WAN emulates {:.3} ms",
+        rtt * 1e3,
+        emulated * 1e3
+    ))
 }
 
 fn http(http: &Http) -> Vec<String> {
     let name = format!("{} -> {}", http.source, http.target);
     let mut complaints = Vec::new();
     if http.success != Some(1.0) {
-        complaints.push(format!("{name}: success is {}", http.success.map_or("missing".to_owned(), |s| s.to_string())));
+        complaints.push(format!(
+            "{name}: success is {}",
+            http.success.map_or("missing".to_owned(), |s| s.to_string())
+        ));
     }
     for (index, stage) in STAGES.into_iter().enumerate() {
         match http.stage_seconds[index] {
             None => complaints.push(format!("{name}: no time for stage {stage} arrived")),
             Some(seconds) if !close(seconds, http.emulated[index], STAGE_SLACK_SECONDS, STAGE_RATIO) => {
                 let emulated = http.emulated[index].as_secs_f64() * 1e3;
-                complaints.push(format!("{name}: {stage} took {:.1} ms, the lab spends {emulated:.1} ms", seconds * 1e3));
+                complaints.push(format!(
+                    "{name}: {stage} took {:.1} ms, the lab spends {emulated:.1} ms",
+                    seconds * 1e3
+                ));
             }
             Some(_) => {}
         }
@@ -74,13 +91,22 @@ mod tests {
 
     fn http_of(stage_seconds: [Option<f64>; 5]) -> Http {
         let emulated = [8, 22, 26, 30, 24].map(Duration::from_millis);
-        Http { source: "a".to_owned(), target: "https://web/".to_owned(), emulated, stage_seconds, success: Some(1.0) }
+        Http {
+            source: "a".to_owned(),
+            target: "https://web/".to_owned(),
+            emulated,
+            stage_seconds,
+            success: Some(1.0),
+        }
     }
 
     #[test]
     fn a_mean_within_half_a_millisecond_and_two_percent_passes() {
         for (rtt, complaints_expected) in [(Some(0.010_69), 0), (Some(0.009_31), 0), (Some(0.010_71), 1), (None, 1)] {
-            let reading = Reading { pairs: vec![pair_of(rtt)], http: Vec::new() };
+            let reading = Reading {
+                pairs: vec![pair_of(rtt)],
+                http: Vec::new(),
+            };
             assert_eq!(complaints(&reading).len(), complaints_expected, "{rtt:?}");
         }
     }
@@ -88,14 +114,25 @@ mod tests {
     #[test]
     fn a_delay_in_the_wrong_stage_is_named() {
         let measured = [0.008, 0.022, 0.048, 0.030, 0.024].map(Some);
-        let reading = Reading { pairs: Vec::new(), http: vec![http_of(measured)] };
-        assert_eq!(complaints(&reading), ["a -> https://web/: tls took 48.0 ms, the lab spends 26.0 ms"]);
+        let reading = Reading {
+            pairs: Vec::new(),
+            http: vec![http_of(measured)],
+        };
+        assert_eq!(
+            complaints(&reading),
+            ["a -> https://web/: tls took 48.0 ms, the lab spends 26.0 ms"]
+        );
     }
 
     #[test]
     fn a_stage_without_data_is_named() {
-        let reading =
-            Reading { pairs: Vec::new(), http: vec![http_of([Some(0.008), Some(0.022), Some(0.026), None, Some(0.024)])] };
-        assert_eq!(complaints(&reading), ["a -> https://web/: no time for stage processing arrived"]);
+        let reading = Reading {
+            pairs: Vec::new(),
+            http: vec![http_of([Some(0.008), Some(0.022), Some(0.026), None, Some(0.024)])],
+        };
+        assert_eq!(
+            complaints(&reading),
+            ["a -> https://web/: no time for stage processing arrived"]
+        );
     }
 }

@@ -22,8 +22,14 @@ pub fn matrix(reading: &Reading) -> String {
     for source in &regions {
         let _infallible = write!(text, "{source:<14}");
         for target in &regions {
-            let found = reading.pairs.iter().find(|pair| pair.source == *source && pair.target == *target);
-            let cell = found.map_or_else(|| "-".to_owned(), |pair| cell(pair.rtt_seconds, pair.emulated, pair.loss));
+            let found = reading
+                .pairs
+                .iter()
+                .find(|pair| pair.source == *source && pair.target == *target);
+            let cell = found.map_or_else(
+                || "-".to_owned(),
+                |pair| cell(pair.rtt_seconds, pair.emulated, pair.loss),
+            );
             let _infallible = write!(text, "{cell:>CELL$}");
         }
         text.push('\n');
@@ -57,7 +63,9 @@ pub fn stages(reading: &Reading) -> String {
             let cell = format!("{measured} ({:.0})", emulated.as_secs_f64() * 1e3);
             let _infallible = write!(text, "{cell:>16}");
         }
-        let success = http.success.map_or("?".to_owned(), |ratio| format!("{:.0}%", ratio * 100.0));
+        let success = http
+            .success
+            .map_or("?".to_owned(), |ratio| format!("{:.0}%", ratio * 100.0));
         let _infallible = writeln!(text, "{success:>10}");
     }
     text
@@ -85,7 +93,10 @@ mod tests {
             stage_seconds: [Some(0.001), Some(0.002), Some(0.0), None, Some(0.005)],
             success: Some(1.0),
         };
-        let reading = Reading { pairs: vec![pair("a", "b", Some(0.010_12)), pair("b", "a", None)], http: vec![http] };
-        insta::assert_snapshot!(format!("{}\n{}", matrix(&reading), stages(&reading)), @"");
+        let reading = Reading {
+            pairs: vec![pair("a", "b", Some(0.010_12)), pair("b", "a", None)],
+            http: vec![http],
+        };
+        insta::assert_snapshot!(format!("{}\n{}", matrix(&reading), stages(&reading)));
     }
 }

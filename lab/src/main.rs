@@ -1,0 +1,99 @@
+//! `xprober-lab`: the demo.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use xprober_lab::demo::run::{FORWARDS, Options, run};
+use xprober_lab::enter::{self, Place};
+use xprober_lab::stack::Database;
+use xprober_lab::testing::chain;
+
+/// Runs xprober on regions that exist only on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "xprober-lab", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Shows four regions, two agents each, measured live; Ctrl-C ends it and removes everything.
+    Demo(Demo),
+}
+
+#[derive(Debug, Args)]
+struct Demo {
+    /// Database that takes the samples.
+    #[arg(long, value_enum, default_value_t = Tsdb::Prometheus)]
+    tsdb: Tsdb,
+    /// Ends after that many seconds: exit status 0, or 1 with what did not arrive or is off.
+    #[arg(long = "for", value_name = "SECONDS")]
+    watch: Option<u64>,
+    /// Slows the line between two regions after 20 s, as in a-b, and shows the alert as Alertmanager sent it.
+    #[arg(long = "break", value_name = "X-Y", value_parser = two_regions)]
+    breaks: Option<(String, String)>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Tsdb {
+    Prometheus,
+    Victoriametrics,
+}
+
+fn two_regions(text: &str) -> Result<(String, String), String> {
+    let known = |region: &str| ["a", "b", "c", "d"].contains(&region);
+    match text.split_once('-') {
+        Some((one, other)) if one != other && known(one) && known(other) => {
+            Ok((format!("region-{one}"), format!("region-{other}")))
+        }
+        _ => Err("two different regions of a, b, c, d, as in a-b".to_owned()),
+    }
+}
+
+fn main() -> ExitCode {
+    let Verb::Demo(demo) = Arguments::parse().verb;
+    let level = std::env::var("XPROBER_LAB_LOG").unwrap_or_else(|_| "warn".to_owned());
+    tracing_subscriber::fmt()
+        .with_env_filter(level)
+        .with_writer(std::io::stderr)
+        .init();
+    match show(&demo) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&format!("xprober-lab: {}", chain(error.as_ref())));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn show(demo: &Demo) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let inside = match enter::enter(&FORWARDS)? {
+        Place::Inside(inside) => inside,
+        Place::Finished(finished) => return Ok(ExitCode::from(u8::try_from(finished.code).unwrap_or(1))),
+    };
+    let database = match demo.tsdb {
+        Tsdb::Prometheus => Database::Prometheus,
+        Tsdb::Victoriametrics => Database::VictoriaMetrics,
+    };
+    let options = Options {
+        database,
+        watch: demo.watch.map(Duration::from_secs),
+        breaks: demo.breaks.clone(),
+    };
+    let complaints = tokio::runtime::Runtime::new()?.block_on(run(&inside, &options))?;
+    for complaint in &complaints {
+        complain(&format!("demo: {complaint}"));
+    }
+    Ok(if complaints.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn complain(text: &str) {
+    let _gone = writeln!(std::io::stderr(), "{text}");
+}
