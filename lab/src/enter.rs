@@ -19,11 +19,17 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, geteuid};
 use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::error::LabError;
 use crate::forward::Outside;
+use work::WorkFolder;
+
+pub use stop::StopSignals;
+
+mod stop;
+
+mod work;
 
 /// Names the work folder to the inside; whoever finds it set is inside.
 const WORK_VARIABLE: &str = "XPROBER_LAB_WORK";
@@ -130,41 +136,21 @@ pub fn inside() -> Result<Option<Inside>, LabError> {
 /// [`LabError::Io`] as for [`enter`].
 pub fn run_inside(launch: &Launch) -> Result<Finished, LabError> {
     let flags = unshare_flags()?;
-    let work = tempfile::Builder::new()
-        .prefix("xprober-lab-")
-        .tempdir()
-        .map_err(LabError::io("making the lab's work folder"))?
-        .keep();
+    let work = WorkFolder::create()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(LabError::io("starting the outside's runtime"))?;
-    let outcome = runtime.block_on(supervise(launch, &flags, &work));
-    let (status, output) = match outcome {
-        Ok(outcome) => outcome,
-        Err(error) => {
-            remove(&work);
-            return Err(error);
-        }
-    };
+    let (status, output) = runtime.block_on(supervise(launch, &flags, work.path()))?;
     let code = status
         .code()
         .or_else(|| status.signal().map(|number| 128 + number))
         .unwrap_or(1);
-    let kept = if code == 0 {
-        remove(&work);
-        None
-    } else {
-        warn!(folder = %work.display(), code, "lab failed; its logs are kept");
-        Some(work)
-    };
-    Ok(Finished { code, output, kept })
-}
-
-fn remove(work: &Path) {
-    if let Err(error) = fs::remove_dir_all(work) {
-        warn!(folder = %work.display(), %error, "lab folder could not be removed");
+    let kept = (code != 0).then(|| work.keep());
+    if let Some(folder) = &kept {
+        warn!(folder = %folder.display(), code, "lab failed; its logs are kept");
     }
+    Ok(Finished { code, output, kept })
 }
 
 /// Finds the flags that this machine grants: with a user namespace for ordinary users and for a root without the right.
@@ -265,38 +251,5 @@ async fn wait(child: &mut Child, group: Option<Pid>) -> Result<ExitStatus, LabEr
             () = tokio::time::sleep(REPEAT_PAUSE) => passed_on,
             () = tokio::time::sleep_until(deadline) => Signal::SIGKILL,
         };
-    }
-}
-
-/// The signals by which someone asks a program to stop.
-#[derive(Debug)]
-pub struct StopSignals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-    hang_up: tokio::signal::unix::Signal,
-}
-
-impl StopSignals {
-    /// Starts watching; from here on the signals do nothing else. Needs a running tokio runtime.
-    ///
-    /// # Errors
-    /// [`LabError::Io`] when they cannot be watched.
-    pub fn watch() -> Result<Self, LabError> {
-        let watch = |kind| signal(kind).map_err(LabError::io("watching a signal"));
-        Ok(Self {
-            interrupt: watch(SignalKind::interrupt())?,
-            terminate: watch(SignalKind::terminate())?,
-            hang_up: watch(SignalKind::hangup())?,
-        })
-    }
-
-    /// Waits for the next one. A hang-up counts as SIGTERM, because `unshare` holds back only that and SIGINT while its child
-    /// runs.
-    pub async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.interrupt.recv() => Signal::SIGINT,
-            _ = self.terminate.recv() => Signal::SIGTERM,
-            _ = self.hang_up.recv() => Signal::SIGTERM,
-        }
     }
 }

@@ -38,6 +38,7 @@ fn lab_that_waits() {
 }
 
 struct Outside {
+    command: Command,
     child: Child,
     mark: String,
     folder: tempfile::TempDir,
@@ -71,7 +72,12 @@ impl Outside {
             .current_dir("/")
             .stdin(Stdio::null());
         let child = command.spawn().unwrap();
-        Self { child, mark, folder }
+        Self {
+            command,
+            child,
+            mark,
+            folder,
+        }
     }
 
     /// Programs that carry the mark: everything between the process that we started and the sleeper.
@@ -127,6 +133,17 @@ fn nothing_is_left_after_the_outside_was_killed(test: &str, as_nobody: bool) {
     outside.signal(Signal::SIGKILL);
     outside.wait();
     outside.wait_until("all processes are gone", <[_]>::is_empty);
+    next_lab_sweeps_up(&mut outside);
+}
+
+/// Starts the next lab in the same folder, and stops it.
+fn next_lab_sweeps_up(outside: &mut Outside) {
+    assert_ne!(outside.leftovers(), Vec::<PathBuf>::new());
+    outside.child = outside.command.spawn().unwrap();
+    outside.wait_until_it_runs();
+    outside.signal(Signal::SIGTERM);
+    assert!(outside.wait().success());
+    assert_eq!(outside.leftovers(), Vec::<PathBuf>::new());
 }
 
 fn nothing_is_left_after_a_polite_stop(test: &str, as_nobody: bool, signal: Signal) {

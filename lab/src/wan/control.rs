@@ -20,11 +20,13 @@ pub struct PathCounts {
     pub cut: u64,
     /// Delivered a second time.
     pub duplicated: u64,
+    /// Dropped because too many packets were under way; counted as forwarded, too.
+    pub overflowed: u64,
 }
 
 /// Counters of all paths, written by the WAN's thread, read by anyone.
 #[derive(Debug)]
-pub struct Counters(Vec<[AtomicU64; 4]>);
+pub struct Counters(Vec<[AtomicU64; 5]>);
 
 impl Counters {
     /// Makes counters for that many paths.
@@ -49,10 +51,15 @@ impl Counters {
         self.0[path][column].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a packet that found no room.
+    pub fn count_overflow(&self, path: usize) {
+        self.0[path][4].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Reads one path's counters.
     #[must_use]
     pub fn read(&self, path: usize) -> PathCounts {
-        let [forwarded, lost, cut, duplicated] = self
+        let [forwarded, lost, cut, duplicated, overflowed] = self
             .0
             .get(path)
             .map(|row| row.each_ref().map(|cell| cell.load(Ordering::Relaxed)))
@@ -62,6 +69,7 @@ impl Counters {
             lost,
             cut,
             duplicated,
+            overflowed,
         }
     }
 }

@@ -38,6 +38,18 @@ impl<T> DueQueue<T> {
         });
     }
 
+    /// How many wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+
     /// When the first item is due.
     #[must_use]
     pub fn next_due(&self) -> Option<Duration> {

@@ -154,7 +154,11 @@ impl Forwarder {
             let arrived = self.start.elapsed().saturating_sub(age);
             let fate = self.router.route(&self.matrix.borrow(), from, &headers, arrived);
             self.counters.count(fate);
-            if let Fate::Deliver { host, at, copies, .. } = fate {
+            if let Fate::Deliver { path, host, at, copies } = fate {
+                if self.waiting.len() >= MOST_WAITING {
+                    self.counters.count_overflow(path);
+                    continue;
+                }
                 packet::take_hop(ethernet);
                 for _ in 0..copies {
                     self.waiting.push(at, (host, frame.to_vec()));
@@ -171,6 +175,9 @@ impl Forwarder {
         }
     }
 }
+
+/// Packets that may be under way at once: 40,000 per second for five seconds.
+const MOST_WAITING: usize = 200_000;
 
 /// Longest time that the thread is woken early and then polls without sleeping; rarer stalls are not worth it.
 const EARLY_LIMIT: Duration = Duration::from_micros(400);
