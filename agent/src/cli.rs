@@ -3,6 +3,7 @@
 //! Flags have the dots of the ecosystem and of the old tool. Each has an environment variable, `XPROBER_` and the flag in
 //! upper case with `_` for dots and dashes. Values are checked where the file's are, so that all problems come at once.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, S
 use url::Url;
 use xprober_config::agent::AgentOverrides;
 use xprober_config::{Override, duration};
+use xprober_proto::HostName;
 
 /// Probes other regions and HTTP interfaces as the planner says, and pushes what it measured.
 #[derive(Debug, Parser)]
@@ -37,6 +39,8 @@ pub enum Verb {
     Run(RunArgs),
     /// Check the settings and tell every problem at once.
     Check(SettingsArgs),
+    /// Send a few echoes to each host and show what came back.
+    Ping(PingArgs),
     /// Probe one URL once and draw where the time went.
     Http(HttpArgs),
     /// Print every series that the agent pushes.
@@ -173,6 +177,29 @@ fn variable(flag: &str) -> String {
     format!("XPROBER_{}", flag.to_ascii_uppercase().replace(['.', '-'], "_"))
 }
 
+/// Arguments of `ping`.
+#[derive(Debug, Args)]
+pub struct PingArgs {
+    /// Whom to ask: addresses or host names.
+    #[arg(value_name = "HOST", required = true)]
+    pub hosts: Vec<HostName>,
+    /// Echoes to each host.
+    #[arg(long, value_name = "NUMBER", default_value = "5", value_parser = clap::value_parser!(u32).range(1..))]
+    pub count: u32,
+    /// Time between two echoes to one host.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = positive)]
+    pub interval: Duration,
+    /// A reply after this is late.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = positive)]
+    pub timeout: Duration,
+    /// Payload in bytes.
+    #[arg(long, value_name = "BYTES", default_value = "56", value_parser = clap::value_parser!(u16).range(..=65_507))]
+    pub payload: u16,
+    /// Print JSON instead of the table.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Arguments of `http`.
 #[derive(Debug, Args)]
 pub struct HttpArgs {
@@ -258,10 +285,14 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Verb, clap
     let cli = Cli::from_arg_matches(&matches)?;
     let inner = matches.subcommand().map_or(&matches, |(_, inner)| inner);
     let mut verb = cli.verb.unwrap_or(Verb::Run(cli.run));
+    if let Verb::Ping(args) = &mut verb {
+        let mut seen = BTreeSet::new();
+        args.hosts.retain(|host| seen.insert(host.clone()));
+    }
     match &mut verb {
         Verb::Run(args) => args.settings.note_origins(inner),
         Verb::Check(args) => args.note_origins(inner),
-        Verb::Http(_) | Verb::Metrics => {}
+        Verb::Ping(_) | Verb::Http(_) | Verb::Metrics => {}
     }
     Ok(verb)
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use ipnet::IpNet;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 use tracing_logfmt::{EventsFormatter, FieldsFormatter};
@@ -13,12 +15,16 @@ use tracing_subscriber::fmt::layer;
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::{EnvFilter, Registry};
 use xprober_config::agent::AgentSettings;
-use xprober_proto::{HttpSpec, ProbeSpec, Target};
+use xprober_proto::{HostName, HttpSpec, IcmpSpec, ProbeSpec, Target};
 
-use crate::cli::{Format, HttpArgs, RunArgs, SettingsArgs, Verb};
+use crate::cli::{Format, HttpArgs, Level, PingArgs, RunArgs, SettingsArgs, Verb};
 use crate::probe::http::client::HttpProber;
 use crate::probe::http::report;
-use crate::{identity, run, samples};
+use crate::probe::icmp::portable::PortableSocket;
+use crate::probe::icmp::report::Summary;
+use crate::probe::{Due, ProbeResult, icmp};
+use crate::samples::Event;
+use crate::{identity, random, run, samples};
 
 /// Performs one verb.
 ///
@@ -29,13 +35,14 @@ pub fn perform(verb: Verb) -> Result<()> {
     match verb {
         Verb::Run(args) => perform_run(&args),
         Verb::Check(args) => check(&args),
+        Verb::Ping(args) => ping(&args),
         Verb::Http(args) => http(args),
         Verb::Metrics => print(&samples::catalogue::table()),
     }
 }
 
 fn perform_run(args: &RunArgs) -> Result<()> {
-    log(args)?;
+    log(args.level, args.format)?;
     let settings = load(&args.settings)?;
     runtime()?.block_on(async {
         let shutdown = CancellationToken::new();
@@ -62,10 +69,79 @@ fn check(args: &SettingsArgs) -> Result<()> {
     print(&format!("{what}: ok\n"))
 }
 
+fn ping(args: &PingArgs) -> Result<()> {
+    // Why an echo could not leave.
+    log(Level::Warn, Format::Logfmt)?;
+    let random = random::word();
+    let results = runtime()?.block_on(async {
+        let socket = PortableSocket::open(random)?;
+        let (due, queue) = mpsc::channel(args.hosts.len());
+        let (events, results) = mpsc::channel(args.hosts.len());
+        let prober = icmp::task::run(socket, random, everywhere()?.into(), queue, events);
+        let (results, (), ()) = tokio::join!(summarise(args, results), prober, send_each(args, due));
+        anyhow::Ok(results)
+    })?;
+    if args.json {
+        print(&format!("{}\n", icmp::report::to_json(&results)))?;
+    } else {
+        print(&icmp::report::render(&results))?;
+    }
+    match results.iter().find(|(_, summary)| summary.received() == 0) {
+        None => Ok(()),
+        Some((host, _)) => bail!("{host} did not answer"),
+    }
+}
+
+/// Makes every host due, `count` times.
+async fn send_each(args: &PingArgs, due: mpsc::Sender<Due>) {
+    let targets: Vec<Arc<Target>> = args.hosts.iter().filter_map(|host| echo_target(args, host)).collect();
+    let mut ticks = tokio::time::interval(args.interval);
+    for _ in 0..args.count {
+        let scheduled = ticks.tick().await.into_std();
+        for target in &targets {
+            let target = Arc::clone(target);
+            // Closed only when the prober is gone, and then nothing comes back either.
+            let _ = due.send(Due { target, scheduled }).await;
+        }
+    }
+}
+
+async fn summarise(args: &PingArgs, mut events: mpsc::Receiver<Event>) -> Vec<(String, Summary)> {
+    let hosts = args.hosts.iter().map(|host| (host.to_string(), Summary::default()));
+    let mut summaries: Vec<(String, Summary)> = hosts.collect();
+    while let Some(event) = events.recv().await {
+        let Event::Result(ProbeResult::Echo(result)) = event else {
+            continue;
+        };
+        for (_, summary) in summaries.iter_mut().filter(|(host, _)| *host == result.target.name) {
+            summary.add(&result);
+        }
+    }
+    summaries
+}
+
+fn echo_target(args: &PingArgs, host: &HostName) -> Option<Arc<Target>> {
+    Some(Arc::new(Target {
+        id: host.to_string().parse().ok()?,
+        name: host.to_string(),
+        region: "here".parse().ok()?,
+        interval: args.interval,
+        timeout: args.timeout,
+        probe: ProbeSpec::Icmp(IcmpSpec {
+            host: host.clone(),
+            payload_bytes: args.payload,
+        }),
+    }))
+}
+
+/// A person at the command line may probe what the machine can reach.
+fn everywhere() -> Result<Vec<IpNet>> {
+    Ok(vec!["0.0.0.0/0".parse()?, "::/0".parse()?])
+}
+
 fn http(args: HttpArgs) -> Result<()> {
     install_tls();
-    let everywhere = vec!["0.0.0.0/0".parse()?, "::/0".parse()?];
-    let prober = HttpProber::new(args.ca_file.as_deref(), everywhere)?;
+    let prober = HttpProber::new(args.ca_file.as_deref(), everywhere()?)?;
     let target = Arc::new(Target {
         id: "http".parse()?,
         name: args.url.to_string(),
@@ -118,9 +194,9 @@ fn stop_on_signal(shutdown: &CancellationToken) -> Result<impl Future<Output = (
     })
 }
 
-fn log(args: &RunArgs) -> Result<()> {
-    let registry = Registry::default().with(EnvFilter::try_new(args.level.filter())?);
-    let started = match args.format {
+fn log(level: Level, format: Format) -> Result<()> {
+    let registry = Registry::default().with(EnvFilter::try_new(level.filter())?);
+    let started = match format {
         Format::Logfmt => registry
             .with(
                 layer()

@@ -42,6 +42,9 @@ fn bad_usage_is_refused() {
         "xprober-agent --no-such-flag",
         "xprober-agent dance",
         "xprober-agent http",
+        "xprober-agent ping",
+        "xprober-agent ping $(id)",
+        "xprober-agent ping 1.2.3 --count=0",
         "xprober-agent http ftp://x/",
         "xprober-agent http http://x/ --timeout=0s",
         "xprober-agent --log.level=loud",
@@ -53,7 +56,7 @@ fn bad_usage_is_refused() {
 
 #[test]
 fn help_is_what_we_promise() {
-    for verb in ["", "run", "check", "http"] {
+    for verb in ["", "run", "check", "ping", "http"] {
         let help = parsed(&format!("xprober-agent {verb} --help")).unwrap_err();
         let text = help.to_string();
         insta::assert_snapshot!(format!("help_{}", if verb.is_empty() { "agent" } else { verb }), text);

@@ -24,3 +24,5 @@ pub mod descriptor;
 pub mod resolve;
 
 pub mod task;
+
+pub mod report;

@@ -78,7 +78,6 @@ impl PortableSocket {
         let v4 = open(ICMP::V4);
         let v6 = open(ICMP::V6);
         if let (Err(source), Err(_)) = (&v4, &v6) {
-            let source = io::Error::new(source.kind(), first_line(source));
             return Err(explain(source));
         }
         let keep = |family: io::Result<Family>, name: &str| {
@@ -114,10 +113,12 @@ fn first_line(error: &io::Error) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
-fn explain(source: io::Error) -> OpenError {
+fn explain(source: &io::Error) -> OpenError {
     if source.kind() != io::ErrorKind::PermissionDenied {
-        return OpenError::Socket(source);
+        return OpenError::Socket(io::Error::new(source.kind(), first_line(source)));
     }
+    // The kind alone says it.
+    let source = io::Error::from(source.kind());
     let program = std::env::current_exe().map_or_else(|_| "xprober-agent".into(), |path| path.display().to_string());
     OpenError::Permission { program, source }
 }
