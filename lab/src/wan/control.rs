@@ -20,7 +20,8 @@ pub struct PathCounts {
     pub cut: u64,
     /// Delivered a second time.
     pub duplicated: u64,
-    /// Dropped because too many packets were under way; counted as forwarded, too.
+    /// Dropped by the lab itself, because too many packets were under way or a device took no more; counted as forwarded,
+    /// too. Tests that count packets should find zero here.
     pub overflowed: u64,
 }
 

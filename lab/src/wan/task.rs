@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::time::TimeSpec;
 use tokio::sync::watch;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use super::control::Counters;
 use super::due::DueQueue;
@@ -86,7 +86,7 @@ struct Forwarder {
     router: Router,
     matrix: watch::Receiver<Matrix>,
     counters: Arc<Counters>,
-    waiting: DueQueue<(usize, Vec<u8>)>,
+    waiting: DueQueue<Frame>,
     start: Instant,
     /// How much before a packet's time the thread asks to be woken, because it is woken late: an idle processor of a
     /// virtual machine takes up to some hundred microseconds, a busy one ten.
@@ -141,7 +141,7 @@ impl Forwarder {
                 Ok(Some(received)) => received,
                 Ok(None) => return,
                 Err(errno) => {
-                    warn!(port = from, error = %errno, "WAN could not receive");
+                    debug!(port = from, error = %errno, "WAN could not receive");
                     return;
                 }
             };
@@ -161,19 +161,34 @@ impl Forwarder {
                 }
                 packet::take_hop(ethernet);
                 for _ in 0..copies {
-                    self.waiting.push(at, (host, frame.to_vec()));
+                    self.waiting.push(
+                        at,
+                        Frame {
+                            path,
+                            host,
+                            bytes: frame.to_vec(),
+                        },
+                    );
                 }
             }
         }
     }
 
     fn deliver(&mut self) {
-        while let Some((host, frame)) = self.waiting.pop_due(self.start.elapsed() + LEAD) {
-            if let Err(errno) = self.ports[host].send(&frame) {
-                warn!(port = host, error = %errno, "WAN could not deliver");
+        while let Some(frame) = self.waiting.pop_due(self.start.elapsed() + LEAD) {
+            if let Err(errno) = self.ports[frame.host].send(&frame.bytes) {
+                self.counters.count_overflow(frame.path);
+                debug!(port = frame.host, error = %errno, "WAN could not deliver");
             }
         }
     }
+}
+
+/// A packet under way, offload header first.
+struct Frame {
+    path: usize,
+    host: usize,
+    bytes: Vec<u8>,
 }
 
 /// Packets that may be under way at once: 40,000 per second for five seconds.
