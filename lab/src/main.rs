@@ -1,6 +1,6 @@
 //! `xprober-lab`: the demo.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -58,6 +58,7 @@ fn main() -> ExitCode {
     let level = std::env::var("XPROBER_LAB_LOG").unwrap_or_else(|_| "warn".to_owned());
     tracing_subscriber::fmt()
         .with_env_filter(level)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     match show(&demo) {

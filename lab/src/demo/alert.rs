@@ -18,7 +18,7 @@ pub fn draw(message: &Value) -> String {
 }
 
 fn draw_one(alert: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or_default().escape_debug().to_string();
+    let text = |value: &Value| printable(value.as_str().unwrap_or_default());
     let mut drawn = format!(
         "  [{}] {}\n",
         text(&alert["status"]).to_uppercase(),
@@ -41,6 +41,18 @@ fn draw_one(alert: &Value) -> String {
         let _infallible = writeln!(drawn, "    {name}: {}", text(&alert["annotations"][name]));
     }
     drawn
+}
+
+/// Text from the network without what a terminal would obey.
+fn printable(text: &str) -> String {
+    let show = |c: char| {
+        if c.is_control() {
+            c.escape_unicode().to_string()
+        } else {
+            c.to_string()
+        }
+    };
+    text.chars().map(show).collect()
 }
 
 #[cfg(test)]
