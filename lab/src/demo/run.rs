@@ -27,7 +27,7 @@ const BREAK_AFTER: Duration = Duration::from_secs(20);
 /// Round-trip time added to the broken line: far above the 5 ms that its budget allows.
 const BREAK_BY: Duration = Duration::from_millis(30);
 /// Time for the message from Alertmanager, from the break.
-const ALERT_LIMIT: Duration = Duration::from_secs(60);
+const ALERT_LIMIT: Duration = Duration::from_mins(1);
 /// Time for the first values to arrive when the demo is told to end sooner than that.
 const SETTLE: Duration = Duration::from_secs(20);
 

@@ -45,7 +45,12 @@ pub enum Verb {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct FileArgs {
     /// Configuration file; an old xprober.yml is accepted
-    #[arg(long = "config.file", env = "XPROBER_CONFIG_FILE", value_name = "FILE")]
+    #[arg(
+        long = "config.file",
+        env = "XPROBER_CONFIG_FILE",
+        value_name = "FILE",
+        default_value = "planner.yml"
+    )]
     pub config_file: PathBuf,
 }
 
