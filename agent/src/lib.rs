@@ -10,6 +10,9 @@
 //!                     [samples/task: ledger -> Sample -> Batch] --> queue --> [push/task] --HTTP--> TSDB
 //! ```
 //!
+//! [`run`] owns every task. The end follows the arrows: on SIGTERM plan and schedule stop, the probers wait for their
+//! open windows and go, the last snapshot is taken when their channel closes, and the queue is drained.
+//!
 //! Boxes are tasks, arrows are bounded channels (`PlanStatus` and the push counters are watches). The file with the
 //! stage's name holds values and rules; `task.rs` beside it holds the loop.
 
@@ -31,15 +34,15 @@ pub mod push;
 
 pub mod pipeline;
 
-pub mod backoff;
-
-pub mod random;
-
 pub mod run;
+
+pub mod verb;
 
 pub mod cli;
 
-pub mod verb;
+pub mod backoff;
+
+pub mod random;
 
 /// Version of this agent.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -116,7 +116,7 @@ impl Flights {
         self.open.insert(key, flight);
     }
 
-    /// Takes a reply that was read at `at`, `behind` after it could have been read at the earliest.
+    /// Takes a reply that arrived at `at`; `behind` is how much of that may be our own delay.
     ///
     /// The first whole reply decides; what was said before by a damaged one or an error is overruled.
     pub fn reply(&mut self, key: Key, content: Content, at: Instant, behind: Duration) {
@@ -141,7 +141,8 @@ impl Flights {
             return;
         }
         let rtt = at.saturating_duration_since(flight.sent);
-        flight.verdict = Some(if behind > STALLED_AFTER {
+        // A reply before its request: somebody set the clock.
+        flight.verdict = Some(if behind > STALLED_AFTER || at < flight.sent {
             (Outcome::Stalled, None)
         } else if rtt <= flight.target.timeout {
             (Outcome::Ok, Some(rtt))

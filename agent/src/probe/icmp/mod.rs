@@ -19,7 +19,7 @@ pub mod socket;
 
 pub mod portable;
 
-pub mod descriptor;
+mod inbound;
 
 pub mod resolve;
 

@@ -1,4 +1,5 @@
-//! The portable backend: surge-ping opens the sockets and decodes what arrives; times are taken in user space.
+//! The portable backend: surge-ping opens the sockets, sends and decodes. The time of sending is taken right before the
+//! call, that of arrival by the kernel on Linux and right after the call elsewhere.
 //!
 //! A datagram socket needs no privilege beyond `net.ipv4.ping_group_range`; the kernel then chooses the identifier and
 //! hands over our replies only. A raw socket sees every ICMP packet of the machine, so replies are matched by a random
@@ -14,8 +15,8 @@ use surge_ping::{AsyncSocket, Config, ICMP, IcmpPacket, Icmpv4Packet, Icmpv6Pack
 use tokio::time::sleep_until;
 use tracing::{debug, info};
 
-use super::descriptor;
 use super::flight::Key;
+use super::inbound::{Inbound, Received, enlarge};
 use super::packet::{self, Content, HEADER_BYTES, Mark};
 use super::socket::{Echo, EchoEvent, EchoSocket, Stamp};
 
@@ -47,6 +48,7 @@ pub enum OpenError {
 
 struct Family {
     socket: AsyncSocket,
+    inbound: Inbound,
     buffer: Vec<u8>,
 }
 
@@ -94,17 +96,15 @@ impl PortableSocket {
         })
     }
 
-    fn sweep(&mut self, events: &mut Vec<EchoEvent>) -> usize {
+    fn sweep(&mut self, events: &mut Vec<EchoEvent>) {
         self.sweep_at = Instant::now() + SWEEP_EVERY;
-        let before = events.len();
-        for family in self.v4.iter().chain(&self.v6) {
-            while let Some((to, sequence)) = descriptor::next_error(&family.socket) {
+        for family in self.v4.iter_mut().chain(&mut self.v6) {
+            while let Some((to, sequence)) = family.inbound.next_error() {
                 events.push(EchoEvent::Unreachable {
                     key: Key { to, sequence },
                 });
             }
         }
-        events.len() - before
     }
 }
 
@@ -125,7 +125,8 @@ fn explain(source: &io::Error) -> OpenError {
 
 fn open(kind: ICMP) -> io::Result<Family> {
     let socket = AsyncSocket::new(&Config::builder().kind(kind).sock_type_hint(Type::DGRAM).build())?;
-    let granted = descriptor::prepare(&socket, kind == ICMP::V4)?;
+    let granted = enlarge(&socket)?;
+    let inbound = Inbound::open(&socket, kind == ICMP::V4)?;
     debug!(
         ?kind,
         raw = is_raw(&socket),
@@ -133,7 +134,11 @@ fn open(kind: ICMP) -> io::Result<Family> {
         "ICMP socket open"
     );
     let buffer = vec![0; RECEIVE_BYTES];
-    Ok(Family { socket, buffer })
+    Ok(Family {
+        socket,
+        inbound,
+        buffer,
+    })
 }
 
 fn is_raw(socket: &AsyncSocket) -> bool {
@@ -144,20 +149,14 @@ impl Family {
     /// Receives one packet; `None` for one that is not about an echo of ours.
     async fn receive(&mut self, identifier: u16, cookie: u64) -> Option<EchoEvent> {
         // An error here is an ICMP error about some request; the sweep of the error queue says which.
-        let (length, from) = self.socket.recv_from(&mut self.buffer).await.ok()?;
-        let at = Instant::now();
-        interpret(
-            &self.buffer[..length],
-            from.ip(),
-            is_raw(&self.socket),
-            identifier,
-            cookie,
-            at,
-        )
+        let received = self.inbound.receive(&mut self.buffer).await.ok()?;
+        let bytes = self.buffer.get(..received.length)?;
+        interpret(bytes, received, is_raw(&self.socket), identifier, cookie)
     }
 }
 
-fn interpret(bytes: &[u8], from: IpAddr, raw: bool, identifier: u16, cookie: u64, at: Instant) -> Option<EchoEvent> {
+fn interpret(bytes: &[u8], received: Received, raw: bool, identifier: u16, cookie: u64) -> Option<EchoEvent> {
+    let Received { from, at, stamp, .. } = received;
     let kind = if raw { Type::RAW } else { Type::DGRAM };
     let (decoded, header) = match from {
         IpAddr::V4(from) => {
@@ -184,7 +183,12 @@ fn interpret(bytes: &[u8], from: IpAddr, raw: bool, identifier: u16, cookie: u64
             let content = bytes
                 .get(header + HEADER_BYTES..)
                 .map_or(Content::Damaged, |payload| packet::read(payload, cookie));
-            Some(EchoEvent::Replied { key, at, content })
+            Some(EchoEvent::Replied {
+                key,
+                at,
+                stamp,
+                content,
+            })
         }
         // Destination unreachable, time exceeded; for IPv6 packet too big between them.
         (IpAddr::V4(_), 3 | 11) | (IpAddr::V6(_), 1..=3) => Some(EchoEvent::Unreachable { key }),
@@ -202,7 +206,7 @@ async fn receive(family: &mut Option<Family>, identifier: u16, cookie: u64) -> O
 
 impl EchoSocket for PortableSocket {
     fn stamp(&self) -> Stamp {
-        Stamp::User
+        Inbound::STAMP
     }
 
     async fn send(&mut self, echo: Echo) -> io::Result<Instant> {

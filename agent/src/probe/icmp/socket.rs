@@ -14,9 +14,9 @@ use super::packet::Content;
 /// Who took the times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stamp {
-    /// This process, right before the send call and right after the receive call.
+    /// This process, right after the receive call.
     User,
-    /// The kernel, at least on receipt.
+    /// The kernel, on arrival.
     Kernel,
 }
 
@@ -49,8 +49,10 @@ pub enum EchoEvent {
     Replied {
         /// From where, to which sequence.
         key: Key,
-        /// When it was received.
+        /// When it arrived.
         at: Instant,
+        /// By whose clock reading; the kernel's is right however late the packet was read.
+        stamp: Stamp,
         /// What it carried.
         content: Content,
     },

@@ -16,7 +16,7 @@ use xprober_proto::{HostName, IcmpSpec, ProbeSpec, Target};
 
 use super::flight::Flights;
 use super::resolve::{Answer, Names, NoAddress};
-use super::socket::{Echo, EchoEvent, EchoSocket};
+use super::socket::{Echo, EchoEvent, EchoSocket, Stamp};
 use crate::probe::{Due, EchoResult, Outcome, ProbeResult};
 use crate::samples::Event;
 
@@ -184,7 +184,18 @@ impl<S: EchoSocket> Prober<S> {
     fn take(&mut self, arrived: &mut Vec<EchoEvent>, behind: Duration) {
         for event in arrived.drain(..) {
             match event {
-                EchoEvent::Replied { key, at, content } => self.flights.reply(key, content, at, behind),
+                EchoEvent::Replied {
+                    key,
+                    at,
+                    stamp,
+                    content,
+                } => {
+                    let behind = match stamp {
+                        Stamp::Kernel => Duration::ZERO,
+                        Stamp::User => behind,
+                    };
+                    self.flights.reply(key, content, at, behind);
+                }
                 EchoEvent::Unreachable { key } => self.flights.unreachable(key),
             }
         }

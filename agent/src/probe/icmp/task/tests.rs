@@ -7,7 +7,6 @@ use tokio::time::timeout;
 use super::super::flight::Key;
 use super::super::packet::{Content, sequence};
 use super::super::portable::PortableSocket;
-use super::super::socket::Stamp;
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -53,7 +52,12 @@ impl EchoSocket for Scripted {
                 number: Some(echo.number),
                 bytes: usize::from(echo.payload_bytes),
             };
-            self.answers.push_back(EchoEvent::Replied { key, at, content });
+            self.answers.push_back(EchoEvent::Replied {
+                key,
+                at,
+                stamp: Stamp::User,
+                content,
+            });
         }
         Ok(at)
     }
