@@ -315,17 +315,18 @@ pub fn planner_file(topology: &Topology) -> String {
     }
     text.push_str("lines:\n");
     let regions = measured_regions(topology);
-    for (index, one) in regions.iter().enumerate() {
-        for other in &regions[index + 1..] {
-            let budget = (topology.rtt_between(one, other) + RTT_ALLOWANCE).as_millis();
-            let _infallible = writeln!(
-                text,
-                "  - {{name: {}, between: [{one}, {other}], rtt_budget: {budget}ms, loss_budget: 1%, circuit: LAB-{}, \
-                 carrier: lab, owner: netops}}",
-                line_name(one, other),
-                index + 1,
-            );
-        }
+    let pairs = regions
+        .iter()
+        .enumerate()
+        .flat_map(|(index, one)| regions[index + 1..].iter().map(move |other| (one, other)));
+    for (number, (one, other)) in (1..).zip(pairs) {
+        let budget = (topology.rtt_between(one, other) + RTT_ALLOWANCE).as_millis();
+        let _infallible = writeln!(
+            text,
+            "  - {{name: {}, between: [{one}, {other}], rtt_budget: {budget}ms, loss_budget: 1%, circuit: LAB-{number}, \
+             carrier: lab, owner: netops}}",
+            line_name(one, other),
+        );
     }
     text
 }
