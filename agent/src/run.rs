@@ -113,6 +113,7 @@ pub async fn run(settings: AgentSettings, identity: Identity, shutdown: Cancella
     parts.shutdown().await;
     info!(
         sealed = totals.sealed,
+        stale_markers = totals.stale_markers,
         pushed = totals.pushed,
         dropped = totals.dropped.values().sum::<u64>(),
         left = totals.left,

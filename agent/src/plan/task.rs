@@ -233,7 +233,8 @@ impl Link {
                 done = &mut work => return Ok(done),
                 () = expiry => {
                     let changes = self.state.expire(Instant::now());
-                    warn!(targets = changes.len(), "no planner for the plan's whole time to live: probing stops");
+                    let targets = changes.iter().filter(|change| matches!(change, Change::Remove(_))).count();
+                    warn!(targets, "no planner for the plan's whole time to live: probing stops");
                     self.carry_out(changes).await?;
                     self.publish();
                 }
