@@ -98,6 +98,24 @@ impl PromQl {
         }
     }
 
+    /// Hands over the stored samples of the last `window` of every series that a selector finds, e.g. `{instance="vm1"}`, with
+    /// their own times. Prometheus leaves stale markers out.
+    ///
+    /// # Errors
+    /// As [`PromQl::query`].
+    pub async fn stored(&self, selector: &str, window: Duration) -> Result<Vec<Series>, LabError> {
+        let expression = format!("{selector}[{}s]", window.as_secs());
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let at = format!("{:.3}", now.as_secs_f64());
+        let form = [("query", expression.as_str()), ("time", &at)];
+        match self.ask("query", &form).await? {
+            Instant::Matrix(results) => self.series(results),
+            Instant::Vector(_) | Instant::Scalar(_) => Err(self.failed(format!("{selector} is no selector"))),
+        }
+    }
+
     /// Evaluates an expression from `start` to `end` (seconds since 1970) every `step`.
     ///
     /// # Errors
@@ -116,7 +134,24 @@ impl PromQl {
         );
         let form = [("query", expression), ("start", &start), ("end", &end), ("step", &step)];
         let found: Range = self.ask("query_range", &form).await?;
-        let series = found.result.into_iter().map(|one| {
+        self.series(found.result)
+    }
+
+    /// The rules' alerts that are pending or firing, as JSON: `labels`, `annotations`, `state`, `value`.
+    ///
+    /// # Errors
+    /// As [`PromQl::query`].
+    pub async fn alerts(&self) -> Result<Vec<serde_json::Value>, LabError> {
+        #[derive(Deserialize)]
+        struct Alerts {
+            alerts: Vec<serde_json::Value>,
+        }
+        let fetched = fetch::get(&format!("{}/api/v1/alerts", self.base), LIMIT).await?;
+        Ok(self.read::<Alerts>(&fetched)?.alerts)
+    }
+
+    fn series(&self, results: Vec<RangeResult>) -> Result<Vec<Series>, LabError> {
+        let series = results.into_iter().map(|one| {
             let (name, labels) = split_name(one.metric);
             let points: Result<_, String> = one
                 .values
@@ -134,19 +169,6 @@ impl PromQl {
             .map_err(|reason| self.failed(reason))
     }
 
-    /// The rules' alerts that are pending or firing, as JSON: `labels`, `annotations`, `state`, `value`.
-    ///
-    /// # Errors
-    /// As [`PromQl::query`].
-    pub async fn alerts(&self) -> Result<Vec<serde_json::Value>, LabError> {
-        #[derive(Deserialize)]
-        struct Alerts {
-            alerts: Vec<serde_json::Value>,
-        }
-        let fetched = fetch::get(&format!("{}/api/v1/alerts", self.base), LIMIT).await?;
-        Ok(self.read::<Alerts>(&fetched)?.alerts)
-    }
-
     async fn instant(&self, form: &[(&str, &str)]) -> Result<Vec<Sample>, LabError> {
         let results = match self.ask("query", form).await? {
             Instant::Vector(results) => results,
@@ -154,6 +176,7 @@ impl PromQl {
                 metric: Labels::new(),
                 value,
             }],
+            Instant::Matrix(_) => return Err(self.failed("a range of samples came for one moment".to_owned())),
         };
         let samples = results.into_iter().map(|one| {
             let (name, labels) = split_name(one.metric);
@@ -208,6 +231,7 @@ struct Reply<T> {
 #[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
 enum Instant {
     Vector(Vec<InstantResult>),
+    Matrix(Vec<RangeResult>),
     Scalar((f64, String)),
 }
 
