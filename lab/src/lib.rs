@@ -50,6 +50,10 @@ pub mod process;
 
 pub mod promql;
 
+pub mod ledger;
+
+pub mod told;
+
 pub mod fetch;
 
 pub mod stack;

@@ -1,0 +1,55 @@
+//! What Alertmanager told the webhook, one entry for each alert of each message.
+
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::servers::sink::{Notification, Sink};
+
+/// One alert as one message had it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// When the message came, monotonic.
+    pub at: Instant,
+    /// Whether the message says that the alert is over.
+    pub resolved: bool,
+    /// Alertmanager's words: `labels`, `annotations`, `startsAt`, ..
+    pub alert: Value,
+}
+
+impl Told {
+    /// A label's value, empty when it is not there.
+    #[must_use]
+    pub fn label(&self, name: &str) -> &str {
+        self.alert["labels"][name].as_str().unwrap_or_default()
+    }
+
+    /// An annotation's text, empty when it is not there.
+    #[must_use]
+    pub fn annotation(&self, name: &str) -> &str {
+        self.alert["annotations"][name].as_str().unwrap_or_default()
+    }
+
+    /// Name, source region and target region.
+    #[must_use]
+    pub fn what(&self) -> [&str; 3] {
+        ["alertname", "source_region", "target_region"].map(|name| self.label(name))
+    }
+}
+
+/// The alerts of one message.
+#[must_use]
+pub fn alerts(message: &Notification) -> Vec<Told> {
+    let alerts = message.alerts().map(|alert| Told {
+        at: message.at,
+        resolved: alert["status"] == "resolved",
+        alert: alert.clone(),
+    });
+    alerts.collect()
+}
+
+/// Every alert of every message so far, in order of arrival.
+#[must_use]
+pub fn all(sink: &Sink) -> Vec<Told> {
+    sink.received().iter().flat_map(|message| alerts(message)).collect()
+}
