@@ -11,13 +11,15 @@ TOOLS := $(or $(XPROBER_TOOLS),$(CURDIR)/target/tools)
 export XPROBER_TOOLS := $(TOOLS)
 export PATH := $(PATH):$(TOOLS)/bin
 
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
 FOR ?=
 TSDB ?= prometheus
 BREAK ?=
 
 .PHONY: help
 help: ## Lists the commands
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Builds xprober-planner and xprober-agent (release)
@@ -30,7 +32,7 @@ tools: ## Unpacks Prometheus, VictoriaMetrics and Alertmanager under target/tool
 .PHONY: demo
 demo: tools ## Runs four regions on this machine: FOR=seconds TSDB=prometheus|victoriametrics BREAK=a-b
 	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent -p xprober-lab
-	exec target/release/xprober-lab demo --tsdb=$(TSDB) $(if $(FOR),--for=$(FOR)) $(if $(BREAK),--break=$(BREAK))
+	exec $(TARGET)/release/xprober-lab demo --tsdb=$(TSDB) $(if $(FOR),--for=$(FOR)) $(if $(BREAK),--break=$(BREAK))
 
 .PHONY: test
 test: tools format lint doc unit e2e rules ## Runs everything that CI runs
@@ -62,5 +64,5 @@ e2e: tools ## Runs the real binaries, Prometheus, VictoriaMetrics and Alertmanag
 rules: tools ## Checks and tests rules, dashboards, Alertmanager files and every sample
 	grafana/check.sh
 	$(CARGO) build --workspace --locked --bins
-	for file in config/planner.yml config/xprober.yml; do target/debug/xprober-planner check --config.file=$$file; done
-	target/debug/xprober-agent check --config.file=config/agent.yml
+	for file in config/planner.yml config/xprober.yml; do $(TARGET)/debug/xprober-planner check --config.file=$$file; done
+	$(TARGET)/debug/xprober-agent check --config.file=config/agent.yml

@@ -107,7 +107,8 @@ apt() {
 say "reading the package lists"
 apt update || fail "the package lists could not be read (is the machine offline?)"
 # "update" succeeds with warnings when a source cannot be reached.
-for package in "${packages[@]}"; do
+fetch() {
+  local package=$1
   say "downloading $package"
   rm -f "$state/debs/${package}"_*.deb
   (cd "$state/debs" && apt download "$package") || fail "$package could not be downloaded (offline, or not in this release)"
@@ -117,12 +118,21 @@ for package in "${packages[@]}"; do
   dpkg -x "$state/debs/${package}"_*.deb "$tools/root/$package.new"
   rm -rf "$tools/root/$package"
   mv "$tools/root/$package.new" "$tools/root/$package"
+}
+
+for package in "${packages[@]}"; do
+  fetch "$package"
 done
 
 for program in "${missing[@]}"; do
   for entry in "${wanted[@]}"; do
     [[ ${entry%%:*} == "$program" ]] && package=${entry##*:}
   done
+  if [[ ! -x $tools/root/$package/usr/bin/$program ]]; then
+    # Debian 13 split some programs off into packages of their own name, promtool for one.
+    package=$program
+    fetch "$package"
+  fi
   binary=$tools/root/$package/usr/bin/$program
   [[ -x $binary ]] || fail "package $package has no program $program"
   if ldd "$binary" 2>/dev/null | grep 'not found' >&2; then
