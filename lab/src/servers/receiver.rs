@@ -72,6 +72,8 @@ pub struct Recorded {
     pub headers: HeaderMap,
     /// Its body, undecoded.
     pub body: Bytes,
+    /// What was answered.
+    pub answer: Answer,
 }
 
 /// A running endpoint.
@@ -89,7 +91,15 @@ impl Receiver {
     /// # Errors
     /// [`LabError::Io`] when no port can be opened.
     pub fn start(namespace: &Namespace) -> Result<Self, LabError> {
-        let listener = listen(namespace, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))?;
+        Self::start_at(namespace, 0)
+    }
+
+    /// Starts an endpoint on a port, e.g. that of one which was stopped; 0 lets the kernel choose.
+    ///
+    /// # Errors
+    /// [`LabError::Io`] when the port cannot be opened.
+    pub fn start_at(namespace: &Namespace, port: u16) -> Result<Self, LabError> {
+        let listener = listen(namespace, SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?;
         let address = listener
             .local_addr()
             .map_err(LabError::io("reading the receiver's address"))?;
@@ -182,6 +192,7 @@ async fn respond(
         line,
         headers,
         body,
+        answer: wanted.clone(),
     });
     records.send_modify(|all| all.push(record));
     match wanted {
