@@ -47,17 +47,21 @@ impl Ledger {
         Ok(Self::new(&outcomes, &sent))
     }
 
-    /// Adds up both sides; snapshots newer than the newest of the sent side are left out, because only one side was read.
+    /// Adds up both sides; snapshots newer than the same agent's newest of the sent side are left out, because only one side
+    /// of them was read.
     #[must_use]
     pub fn new(outcomes: &[Series], sent: &[Series]) -> Self {
-        let newest = sent.iter().filter_map(|one| one.points.last()).map(|point| point.0);
-        let newest = newest.fold(f64::MIN, f64::max);
         let mut ledger = Self::default();
-        for (entry, value) in entries(outcomes, newest) {
-            ledger.0.entry(entry).or_default().outcomes += value;
-        }
-        for (entry, value) in entries(sent, newest) {
+        let mut newest = BTreeMap::new();
+        for (entry, value) in entries(sent) {
+            let newest = newest.entry(agent(&entry)).or_insert(entry.at);
+            *newest = entry.at.max(*newest);
             ledger.0.entry(entry).or_default().sent += value;
+        }
+        for (entry, value) in entries(outcomes) {
+            if newest.get(&agent(&entry)).is_none_or(|newest| entry.at <= *newest) {
+                ledger.0.entry(entry).or_default().outcomes += value;
+            }
         }
         ledger
     }
@@ -80,11 +84,14 @@ impl Ledger {
     }
 }
 
-fn entries(series: &[Series], newest: f64) -> impl Iterator<Item = (Entry, f64)> {
-    series.iter().flat_map(move |one| {
+fn agent(entry: &Entry) -> (String, String) {
+    (entry.source_region.clone(), entry.instance.clone())
+}
+
+fn entries(series: &[Series]) -> impl Iterator<Item = (Entry, f64)> {
+    series.iter().flat_map(|one| {
         let label = |name: &str| one.labels.get(name).cloned().unwrap_or_default();
-        let points = one.points.iter().filter(move |(at, _)| *at <= newest);
-        points.map(move |(at, value)| {
+        one.points.iter().map(move |(at, value)| {
             let entry = Entry {
                 source_region: label("source_region"),
                 instance: label("instance"),
