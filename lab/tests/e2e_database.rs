@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use xprober_lab::promql::Series;
-use xprober_lab::stack::{Database, Stack, StackPlan};
+use xprober_lab::stack::{Database, Stack, StackPlan, Store};
 use xprober_lab::testing::in_lab;
 use xprober_lab::topology::Topology;
 use xprober_lab::world::Lab;
@@ -90,6 +90,9 @@ async fn measure_through_an_outage(lab: &Lab, database: Database, outage: Durati
     stack.wait_for(empty, LIMIT, |agents| agents.len() == 4).await.unwrap();
     for agent in stack.agents.values_mut() {
         assert!(agent.stop().await.unwrap().success());
+    }
+    if let Store::VictoriaMetrics(victoria) = &stack.store {
+        victoria.flush().await.unwrap();
     }
     stack
 }

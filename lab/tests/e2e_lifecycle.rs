@@ -156,8 +156,8 @@ fn killed_and_restarted_planner_costs_no_probe() {
         let skipped_before = stack.store.client().number(skipped).await.unwrap();
 
         stack.planner.kill().await.unwrap();
-        let lost = "xprober_agent_planner_connected == 0";
-        stack.wait_for(lost, LIMIT, |agents| agents.len() == 3).await.unwrap();
+        let alone = "xprober_agent_planner_connected == 0";
+        stack.wait_for(alone, LIMIT, |agents| agents.len() == 3).await.unwrap();
         wait_for_pushes(&stack, "vm1", 5).await;
         stack.restart_planner(lab).await.unwrap();
         let found = "xprober_agent_planner_connected == 1";
