@@ -16,6 +16,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 FOR ?=
 TSDB ?= prometheus
 BREAK ?=
+CUT ?=
 
 .PHONY: help
 help: ## Lists the commands
@@ -30,9 +31,9 @@ tools: ## Unpacks Prometheus, VictoriaMetrics and Alertmanager under target/tool
 	@lab/fetch-tools.sh
 
 .PHONY: demo
-demo: tools ## Runs four regions on this machine: FOR=seconds TSDB=prometheus|victoriametrics BREAK=a-b
+demo: tools ## Runs four regions on this machine: FOR=seconds TSDB=prometheus|victoriametrics BREAK=a-b CUT=a-b
 	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent -p xprober-lab
-	exec $(TARGET)/release/xprober-lab demo --tsdb=$(TSDB) $(if $(FOR),--for=$(FOR)) $(if $(BREAK),--break=$(BREAK))
+	exec $(TARGET)/release/xprober-lab demo --tsdb=$(TSDB) $(if $(FOR),--for=$(FOR)) $(if $(BREAK),--break=$(BREAK)) $(if $(CUT),--cut=$(CUT))
 
 .PHONY: test
 test: tools format lint doc unit e2e rules ## Runs everything that CI runs

@@ -35,6 +35,9 @@ struct Demo {
     /// Slows the line between two regions after 20 s, as in a-b, and shows the alert as Alertmanager sent it.
     #[arg(long = "break", value_name = "X-Y", value_parser = two_regions)]
     breaks: Option<(String, String)>,
+    /// Lets nothing pass between two regions from the start on, as in a-b; with --for the exit status is then 1.
+    #[arg(long, value_name = "X-Y", value_parser = two_regions)]
+    cut: Option<(String, String)>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -83,6 +86,7 @@ fn show(demo: &Demo) -> Result<ExitCode, Box<dyn std::error::Error>> {
         database,
         watch: demo.watch.map(Duration::from_secs),
         breaks: demo.breaks.clone(),
+        cut: demo.cut.clone(),
     };
     let complaints = tokio::runtime::Runtime::new()?.block_on(run(&inside, &options))?;
     for complaint in &complaints {
