@@ -1,7 +1,5 @@
 //! The demo says which pair has no data, and fails then.
 
-#![expect(clippy::unwrap_used, reason = "what the tests share fails them, too")]
-
 use std::process::Command;
 
 use xprober_lab::process::find;
