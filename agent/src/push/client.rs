@@ -1,6 +1,5 @@
 //! One remote-write request over HTTP.
 
-use std::error::Error as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -68,7 +67,7 @@ impl Client {
         }
         match post.send().await {
             Ok(response) => answer(response).await,
-            Err(error) => Answer::Failed(chain(error)),
+            Err(error) => Answer::Failed(reason(error)),
         }
     }
 }
@@ -92,17 +91,9 @@ async fn answer(mut response: reqwest::Response) -> Answer {
     }
 }
 
-/// The error and its causes in one line, without the URL: it may carry a password.
-fn chain(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
+/// The error without the URL: it may carry a password.
+fn reason(error: reqwest::Error) -> String {
+    crate::chain(&error.without_url())
 }
 
 fn headers(settings: &RemoteWrite) -> HeaderMap {
