@@ -146,7 +146,12 @@ pub fn run_inside(launch: &Launch) -> Result<Finished, LabError> {
         .code()
         .or_else(|| status.signal().map(|number| 128 + number))
         .unwrap_or(1);
-    let kept = (code != 0).then(|| work.keep());
+    let kept = if code == 0 {
+        work.remove();
+        None
+    } else {
+        Some(work.keep())
+    };
     if let Some(folder) = &kept {
         warn!(folder = %folder.display(), code, "lab failed; its logs are kept");
     }

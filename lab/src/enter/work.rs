@@ -39,6 +39,14 @@ impl WorkFolder {
         self.folder.path()
     }
 
+    /// Removes the folder.
+    pub(super) fn remove(self) {
+        let path = self.folder.keep();
+        if let Err(error) = remove(&path) {
+            warn!(folder = %path.display(), %error, "lab folder could not be removed");
+        }
+    }
+
     /// Leaves the folder to the user; no later lab will remove it.
     pub(super) fn keep(self) -> PathBuf {
         let path = self.folder.keep();
@@ -46,6 +54,14 @@ impl WorkFolder {
             warn!(folder = %path.display(), %error, "next lab will remove the folder that should be kept");
         }
         path
+    }
+}
+
+/// Removes a folder. Someone may be quicker: another lab that sweeps, a user who cleans up, a program that cleans /tmp.
+fn remove(folder: &Path) -> std::io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        done => done,
     }
 }
 
@@ -61,7 +77,7 @@ fn sweep(parent: &Path) {
             continue;
         };
         if lock.try_lock().is_ok() {
-            match fs::remove_dir_all(&folder) {
+            match remove(&folder) {
                 Ok(()) => debug!(folder = %folder.display(), "folder of a killed lab removed"),
                 Err(error) => warn!(folder = %folder.display(), %error, "folder of a killed lab could not be removed"),
             }
@@ -72,6 +88,18 @@ fn sweep(parent: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn folder_that_is_gone_already_is_no_trouble() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("xprober-lab-x");
+        fs::create_dir_all(folder.join("logs")).unwrap();
+        assert!(remove(&folder).is_ok());
+        assert!(remove(&folder).is_ok());
+        assert!(!folder.exists());
+        File::create(&folder).unwrap();
+        assert!(remove(&folder).is_err());
+    }
 
     #[test]
     fn only_folders_of_killed_labs_are_swept_up() {
