@@ -1,6 +1,6 @@
 //! The demo as people run it: without rights, until they press Ctrl-C or lose patience.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "what the tests share fails them, too")]
+#![expect(clippy::unwrap_used, reason = "what the tests share fails them, too")]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use xprober_lab::process::find;
-use xprober_lab::topology::Topology;
 
 const LIMIT: Duration = Duration::from_mins(1);
 /// Between two looks at the processes.
@@ -103,9 +102,8 @@ impl Demo {
     /// Reads what it says up to a line with this text.
     fn wait_for_line(&mut self, text: &str) {
         let mut lines = BufReader::new(self.child.stdout.as_mut().unwrap()).lines();
-        if !lines.any(|line| line.unwrap().contains(text)) {
-            panic!("the demo ended without {text:?}: {}", self.complaints());
-        }
+        let found = lines.any(|line| line.unwrap().contains(text));
+        assert!(found, "the demo ended without {text:?}: {}", self.complaints());
     }
 
     fn complaints(&mut self) -> String {
@@ -194,14 +192,6 @@ fn ordinary_user_sees_all_pairs_and_a_clean_end() {
             "{source}: {cells:?}"
         );
     }
-    assert_eq!(
-        Topology::demo()
-            .regions()
-            .iter()
-            .filter(|region| region.starts_with("region-"))
-            .count(),
-        4
-    );
 }
 
 #[test]
