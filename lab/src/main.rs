@@ -38,6 +38,9 @@ struct Demo {
     /// Lets nothing pass between two regions from the start on, as in a-b; with --for the exit status is then 1.
     #[arg(long, value_name = "X-Y", value_parser = two_regions)]
     cut: Option<(String, String)>,
+    /// Multiplies what a mean may be off before the demo complains; above 1 for a machine that has other work.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    slack: u32,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -87,6 +90,7 @@ fn show(demo: &Demo) -> Result<ExitCode, Box<dyn std::error::Error>> {
         watch: demo.watch.map(Duration::from_secs),
         breaks: demo.breaks.clone(),
         cut: demo.cut.clone(),
+        slack: demo.slack,
     };
     let complaints = tokio::runtime::Runtime::new()?.block_on(run(&inside, &options))?;
     for complaint in &complaints {

@@ -49,6 +49,8 @@ pub struct Options {
     pub breaks: Option<(String, String)>,
     /// Two regions between which nothing passes from the start on.
     pub cut: Option<(String, String)>,
+    /// Multiplies what a measured mean may differ from the lab's.
+    pub slack: u32,
 }
 
 /// Runs the demo inside the lab and answers the complaints: empty when everything that should arrive has arrived.
@@ -143,7 +145,7 @@ impl Demo {
             self.break_line(screen)?;
             self.tell_messages(screen);
             let reading = self.read().await?;
-            let all_there = verdict::complaints(&reading).is_empty();
+            let all_there = verdict::complaints(&reading, self.options.slack).is_empty();
             screen.draw(&format!(
                 "\nmean RTT of the last minute in ms (what the WAN emulates), loss\n{}\nHTTP stages in ms (what the lab spends)\n{}\n",
                 view::matrix(&reading),
@@ -234,7 +236,7 @@ impl Demo {
 
     async fn judge(&mut self, screen: &mut Screen) -> Result<Vec<String>, LabError> {
         self.tell_messages(screen);
-        let mut complaints = verdict::complaints(&self.read().await?);
+        let mut complaints = verdict::complaints(&self.read().await?, self.options.slack);
         complaints.append(&mut self.false_alarms);
         if let Some((one, other)) = &self.options.breaks {
             match self.told_after {

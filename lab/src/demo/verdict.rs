@@ -15,18 +15,18 @@ const STAGE_SLACK_SECONDS: f64 = 0.004;
 /// See [`STAGE_SLACK_SECONDS`].
 const STAGE_RATIO: f64 = 0.05;
 
-/// Lists everything that is missing or off, one sentence each; empty when all is well.
+/// Lists everything that is missing or off, one sentence each; empty when all is well. What may be off is multiplied by
+/// `slack`, 1 for a machine that does nothing else.
 #[must_use]
-pub fn complaints(reading: &Reading) -> Vec<String> {
-    reading
-        .pairs
-        .iter()
-        .filter_map(pair)
-        .chain(reading.http.iter().flat_map(http))
+pub fn complaints(reading: &Reading, slack: u32) -> Vec<String> {
+    let slack = f64::from(slack);
+    let pairs = reading.pairs.iter().filter_map(|one| pair(one, slack));
+    pairs
+        .chain(reading.http.iter().flat_map(|one| http(one, slack)))
         .collect()
 }
 
-fn pair(pair: &Pair) -> Option<String> {
+fn pair(pair: &Pair, slack: f64) -> Option<String> {
     let name = format!("{} -> {}", pair.source, pair.target);
     let Some(rtt) = pair.rtt_seconds else {
         return Some(format!("{name}: no round-trip time arrived"));
@@ -34,7 +34,7 @@ fn pair(pair: &Pair) -> Option<String> {
     if pair.loss.is_none() {
         return Some(format!("{name}: no loss ratio arrived"));
     }
-    if pair.disturbed || close(rtt, pair.emulated, RTT_SLACK_SECONDS, RTT_RATIO) {
+    if pair.disturbed || close(rtt, pair.emulated, RTT_SLACK_SECONDS * slack, RTT_RATIO * slack) {
         return None;
     }
     let emulated = pair.emulated.as_secs_f64();
@@ -45,7 +45,7 @@ fn pair(pair: &Pair) -> Option<String> {
     ))
 }
 
-fn http(http: &Http) -> Vec<String> {
+fn http(http: &Http, slack: f64) -> Vec<String> {
     let name = format!("{} -> {}", http.source, http.target);
     let mut complaints = Vec::new();
     if http.success != Some(1.0) {
@@ -54,10 +54,11 @@ fn http(http: &Http) -> Vec<String> {
             http.success.map_or("missing".to_owned(), |s| s.to_string())
         ));
     }
+    let most = (STAGE_SLACK_SECONDS * slack, STAGE_RATIO * slack);
     for (index, stage) in STAGES.into_iter().enumerate() {
         match http.stage_seconds[index] {
             None => complaints.push(format!("{name}: no time for stage {stage} arrived")),
-            Some(seconds) if !close(seconds, http.emulated[index], STAGE_SLACK_SECONDS, STAGE_RATIO) => {
+            Some(seconds) if !close(seconds, http.emulated[index], most.0, most.1) => {
                 let emulated = http.emulated[index].as_secs_f64() * 1e3;
                 complaints.push(format!(
                     "{name}: {stage} took {:.1} ms, the lab spends {emulated:.1} ms",
@@ -107,7 +108,23 @@ mod tests {
                 pairs: vec![pair_of(rtt)],
                 http: Vec::new(),
             };
-            assert_eq!(complaints(&reading).len(), complaints_expected, "{rtt:?}");
+            assert_eq!(complaints(&reading, 1).len(), complaints_expected, "{rtt:?}");
+        }
+    }
+
+    #[test]
+    fn slack_multiplies_what_may_be_off() {
+        for (rtt, slack, complaints_expected) in [(0.012, 1, 1), (0.012, 3, 0), (0.013, 4, 1)] {
+            let reading = Reading {
+                pairs: vec![pair_of(Some(rtt))],
+                http: vec![http_of([0.019, 0.022, 0.026, 0.030, 0.024].map(Some))],
+            };
+            let expected = complaints_expected + usize::from(slack == 1);
+            assert_eq!(
+                complaints(&reading, slack).len(),
+                expected,
+                "{rtt:?} with slack {slack}"
+            );
         }
     }
 
@@ -119,7 +136,7 @@ mod tests {
             http: vec![http_of(measured)],
         };
         assert_eq!(
-            complaints(&reading),
+            complaints(&reading, 1),
             ["a -> https://web/: tls took 48.0 ms, the lab spends 26.0 ms"]
         );
     }
@@ -131,7 +148,7 @@ mod tests {
             http: vec![http_of([Some(0.008), Some(0.022), Some(0.026), None, Some(0.024)])],
         };
         assert_eq!(
-            complaints(&reading),
+            complaints(&reading, 1),
             ["a -> https://web/: no time for stage processing arrived"]
         );
     }
