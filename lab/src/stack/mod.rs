@@ -1,6 +1,8 @@
 //! The whole chain on a lab: database with rules, Alertmanager with a webhook, planner, and an agent on every host of a
 //! measured region.
 
+mod settings;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -10,6 +12,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
+pub use self::settings::{line_name, measured_regions, planner_file, web_targets};
 use crate::error::LabError;
 use crate::fetch;
 use crate::process::alertmanager::{Alertmanager, WEBHOOK_PORT};
@@ -18,7 +21,7 @@ use crate::process::victoria::{VICTORIA_PORT, Victoria};
 use crate::process::{Process, ProcessPlan, find};
 use crate::promql::PromQl;
 use crate::servers::sink::Sink;
-use crate::topology::{HUB, HostPlan, Topology, WEB};
+use crate::topology::HostPlan;
 use crate::world::Lab;
 
 /// Port of the hub that agents connect to.
@@ -30,8 +33,6 @@ pub const PLANNER_WEB_PORT: u16 = 6002;
 const READY_LIMIT: Duration = Duration::from_secs(20);
 /// Pause between two looks at the database.
 const POLL_PAUSE: Duration = Duration::from_millis(500);
-/// A line of the lab may be this much slower than its matrix says.
-const RTT_ALLOWANCE: Duration = Duration::from_millis(5);
 
 /// Which database takes the samples and evaluates the rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -283,67 +284,6 @@ impl Stack {
     }
 }
 
-/// Regions with agents: all but the hub's and the web servers'.
-#[must_use]
-pub fn measured_regions(topology: &Topology) -> Vec<&str> {
-    let measured = topology.regions().iter().map(String::as_str);
-    measured.filter(|region| *region != HUB && *region != WEB).collect()
-}
-
-/// Hosts with agents.
-fn agent_hosts(topology: &Topology) -> impl Iterator<Item = &HostPlan> {
-    topology
-        .hosts()
-        .iter()
-        .filter(|host| host.region != HUB && host.region != WEB)
-}
-
-/// Writes a `planner.yml` for a lab: a full mesh, a line between every two measured regions whose RTT budget is the
-/// matrix' round-trip time and 5 ms, and the web servers as HTTP targets if there are any.
-#[must_use]
-pub fn planner_file(topology: &Topology) -> String {
-    let mut text =
-        String::from("# Written by xprober-lab.\nrpc_listen_addr: \":6001\"\nmetrics_listen_addr: \":6002\"\n");
-    if topology.hosts().iter().any(|host| host.region == WEB) {
-        text.push_str("prober_targets:\n");
-        for url in web_targets() {
-            let _infallible = writeln!(
-                text,
-                "  - {{prober_type: http, region: {WEB}, target: ['{url}'], interval: 5s}}"
-            );
-        }
-    }
-    text.push_str("lines:\n");
-    let regions = measured_regions(topology);
-    let pairs = regions
-        .iter()
-        .enumerate()
-        .flat_map(|(index, one)| regions[index + 1..].iter().map(move |other| (one, other)));
-    for (number, (one, other)) in (1..).zip(pairs) {
-        let budget = (topology.rtt_between(one, other) + RTT_ALLOWANCE).as_millis();
-        let _infallible = writeln!(
-            text,
-            "  - {{name: {}, between: [{one}, {other}], rtt_budget: {budget}ms, loss_budget: 1%, circuit: LAB-{number}, \
-             carrier: lab, owner: netops}}",
-            line_name(one, other),
-        );
-    }
-    text
-}
-
-/// URLs of the web servers of [`Topology::demo`].
-#[must_use]
-pub fn web_targets() -> [String; 2] {
-    ["http://web1.lab/".to_owned(), "https://web2.lab/".to_owned()]
-}
-
-/// Name of the line between two regions, as in `a-b-1` for `region-a` and `region-b`.
-#[must_use]
-pub fn line_name(one: &str, other: &str) -> String {
-    let short = |region: &str| region.trim_start_matches("region-").to_owned();
-    format!("{}-{}-1", short(one), short(other))
-}
-
 /// URL of the planner's web port as the hub reaches it.
 #[must_use]
 pub fn planner_url(path: &str) -> String {
@@ -370,7 +310,7 @@ fn agent_plans(lab: &Lab, plan: &StackPlan) -> Result<BTreeMap<String, ProcessPl
             format!("--config.file={}", file.display()),
         ]
     };
-    let plans = agent_hosts(lab.topology()).map(|host| {
+    let plans = settings::agent_hosts(lab.topology()).map(|host| {
         (
             host.name.clone(),
             ProcessPlan::new(&format!("agent-{}", host.name), &program, flags(host)),
@@ -381,19 +321,4 @@ fn agent_plans(lab: &Lab, plan: &StackPlan) -> Result<BTreeMap<String, ProcessPl
 
 fn write(path: &std::path::Path, text: &str) -> Result<(), LabError> {
     fs::write(path, text).map_err(LabError::io(format!("writing {}", path.display())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_two_measured_regions_have_one_line() {
-        let text = planner_file(&Topology::demo());
-        assert_eq!(text.matches("between:").count(), 6);
-        assert!(
-            text.contains("{name: a-d-1, between: [region-a, region-d], rtt_budget: 47ms,"),
-            "{text}"
-        );
-    }
 }
