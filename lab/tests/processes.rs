@@ -31,6 +31,12 @@ fn alertmanager_configuration(sink: &Sink) -> String {
     )
 }
 
+/// Waits for the alert that always fires.
+async fn watchdog_arrives(sink: &Sink) {
+    let is_watchdog = |alert: &serde_json::Value| alert["labels"]["alertname"] == "Watchdog";
+    sink.wait_for(LIMIT, |one| one.alerts().any(is_watchdog)).await.unwrap();
+}
+
 #[test]
 fn prometheus_takes_our_rules_and_its_alerts_reach_the_webhook() {
     in_lab(
@@ -59,10 +65,7 @@ fn prometheus_takes_our_rules_and_its_alerts_reach_the_webhook() {
                 series[0].points.iter().map(|(_, value)| *value).collect::<Vec<_>>(),
                 [7.0; 3]
             );
-            let watchdog = sink.wait_for(LIMIT, |one| {
-                one.alerts().any(|alert| alert["labels"]["alertname"] == "Watchdog")
-            });
-            watchdog.await.unwrap();
+            watchdog_arrives(&sink).await;
             assert!(!alertmanager.alerts().await.unwrap().is_empty());
             prometheus.process.kill().await.unwrap();
             prometheus.restart(lab).await.unwrap();
@@ -94,10 +97,7 @@ fn victoria_metrics_takes_our_rules_and_its_alerts_reach_the_webhook() {
                 (samples[0].label("a"), samples[0].value, samples[0].name.as_str()),
                 ("b", 42.0, "lab_metric")
             );
-            let watchdog = sink.wait_for(LIMIT, |one| {
-                one.alerts().any(|alert| alert["labels"]["alertname"] == "Watchdog")
-            });
-            watchdog.await.unwrap();
+            watchdog_arrives(&sink).await;
             assert!(!victoria.rules_client().alerts().await.unwrap().is_empty());
             victoria.restart_store(lab).await.unwrap();
             victoria.stop().await.unwrap();
