@@ -213,23 +213,23 @@ impl TryFrom<wire::Target> for Target {
 
 fn probe(sent: wire::target::Probe) -> Result<ProbeSpec, WireError> {
     match sent {
-        wire::target::Probe::Icmp(icmp) => Ok(ProbeSpec::Icmp(IcmpSpec {
-            host: host("icmp host", &icmp.host)?,
-            payload_bytes: u16::try_from(icmp.payload_bytes).map_err(|_| {
+        wire::target::Probe::Icmp(icmp) => Ok(ProbeSpec::Icmp(IcmpSpec::new(
+            host("icmp host", &icmp.host)?,
+            u16::try_from(icmp.payload_bytes).map_err(|_| {
                 value(
                     "icmp payload_bytes",
                     &icmp.payload_bytes.to_string(),
                     "0 to 65535 bytes",
                 )
             })?,
-        })),
-        wire::target::Probe::Tcp(tcp) => Ok(ProbeSpec::Tcp(TcpSpec {
-            host: host("tcp host", &tcp.host)?,
-            port: u16::try_from(tcp.port)
+        ))),
+        wire::target::Probe::Tcp(tcp) => Ok(ProbeSpec::Tcp(TcpSpec::new(
+            host("tcp host", &tcp.host)?,
+            u16::try_from(tcp.port)
                 .ok()
                 .filter(|port| *port != 0)
                 .ok_or_else(|| value("tcp port", &tcp.port.to_string(), "1 to 65535"))?,
-        })),
+        ))),
         wire::target::Probe::Http(http) => Ok(ProbeSpec::Http(http_from_wire(http)?)),
     }
 }

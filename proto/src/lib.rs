@@ -21,7 +21,10 @@ pub mod convert;
 pub use hello::{Addresses, Hello};
 pub use name::{AgentId, InvalidName, Region, TargetId, Zone};
 pub use plan::{Limits, Line, Plan, PlanUpdate, Revision};
-pub use target::{HostName, HttpSpec, IcmpSpec, ProbeKind, ProbeSpec, StatusRange, Target, TcpSpec};
+pub use target::{
+    Family, HostName, HttpSpec, IcmpSpec, InterfaceName, InvalidInterface, MAX_DSCP, PacketOptions, ProbeKind,
+    ProbeSpec, StatusRange, Target, TcpSpec,
+};
 
 /// Generated messages and services of `planner.proto`.
 #[expect(

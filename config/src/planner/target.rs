@@ -146,7 +146,7 @@ fn icmp(text: &str, payload_bytes: u16) -> Parsed<ProbeSpec> {
             quote(text)
         ))
     })?;
-    Ok(ProbeSpec::Icmp(IcmpSpec { host, payload_bytes }))
+    Ok(ProbeSpec::Icmp(IcmpSpec::new(host, payload_bytes)))
 }
 
 fn tcp(text: &str) -> Parsed<ProbeSpec> {
@@ -156,7 +156,7 @@ fn tcp(text: &str) -> Parsed<ProbeSpec> {
             quote(text)
         ))
     })?;
-    Ok(ProbeSpec::Tcp(TcpSpec { host, port }))
+    Ok(ProbeSpec::Tcp(TcpSpec::new(host, port)))
 }
 
 fn http(text: &str, module: &Module) -> Parsed<ProbeSpec> {

@@ -83,10 +83,7 @@ impl<'a> SharedTargets<'a> {
         }
         let address = common_address(source, target).ok_or(Obstacle::NoCommonFamily)?;
         let probe = match kind {
-            ProbeKind::Icmp => ProbeSpec::Icmp(IcmpSpec {
-                host: HostName::Address(address),
-                payload_bytes: self.mesh.payload_bytes,
-            }),
+            ProbeKind::Icmp => ProbeSpec::Icmp(IcmpSpec::new(HostName::Address(address), self.mesh.payload_bytes)),
             // An agent listens on no port.
             ProbeKind::Tcp | ProbeKind::Http => return Err(Obstacle::NotBetweenAgents(kind)),
         };

@@ -36,19 +36,10 @@ fn plan() -> Plan {
         },
         targets: vec![
             target("http", ProbeSpec::Http(http)),
-            target(
-                "icmp",
-                ProbeSpec::Icmp(IcmpSpec {
-                    host: "10.0.1.1".parse().unwrap(),
-                    payload_bytes: 56,
-                }),
-            ),
+            target("icmp", ProbeSpec::Icmp(IcmpSpec::new("10.0.1.1".parse().unwrap(), 56))),
             target(
                 "tcp",
-                ProbeSpec::Tcp(TcpSpec {
-                    host: "db.example.com".parse().unwrap(),
-                    port: 443,
-                }),
+                ProbeSpec::Tcp(TcpSpec::new("db.example.com".parse().unwrap(), 443)),
             ),
         ],
         lines: vec![Line {
