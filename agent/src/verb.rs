@@ -22,7 +22,7 @@ use crate::probe::http::client::HttpProber;
 use crate::probe::http::report;
 use crate::probe::icmp::portable::PortableSocket;
 use crate::probe::icmp::report::Summary;
-use crate::probe::{Due, ProbeResult, icmp};
+use crate::probe::{Due, icmp};
 use crate::samples::Event;
 use crate::{identity, random, run, samples};
 
@@ -110,11 +110,13 @@ async fn summarise(args: &PingArgs, mut events: mpsc::Receiver<Event>) -> Vec<(S
     let hosts = args.hosts.iter().map(|host| (host.to_string(), Summary::default()));
     let mut summaries: Vec<(String, Summary)> = hosts.collect();
     while let Some(event) = events.recv().await {
-        let Event::Result(ProbeResult::Echo(result)) = event else {
+        let Event::Echoes(results) = event else {
             continue;
         };
-        for (_, summary) in summaries.iter_mut().filter(|(host, _)| *host == result.target.name) {
-            summary.add(&result);
+        for result in results {
+            for (_, summary) in summaries.iter_mut().filter(|(host, _)| *host == result.target.name) {
+                summary.add(&result);
+            }
         }
     }
     summaries
@@ -127,10 +129,7 @@ fn echo_target(args: &PingArgs, host: &HostName) -> Option<Arc<Target>> {
         region: "here".parse().ok()?,
         interval: args.interval,
         timeout: args.timeout,
-        probe: ProbeSpec::Icmp(IcmpSpec {
-            host: host.clone(),
-            payload_bytes: args.payload,
-        }),
+        probe: ProbeSpec::Icmp(IcmpSpec::new(host.clone(), args.payload)),
     }))
 }
 

@@ -22,7 +22,7 @@ pub use histogram::Histogram;
 pub use http::HttpLedger;
 
 use crate::plan::Change;
-use crate::probe::{EchoResult, ProbeResult};
+use crate::probe::{EchoResult, HttpResult, Outcome, Reason};
 
 /// Names what is counted for a region.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,15 +94,18 @@ impl Ledger {
         }
     }
 
-    /// Counts a closed probe.
-    pub fn record(&mut self, result: &ProbeResult) {
-        match result {
-            ProbeResult::Echo(echo) => self.record_echo(echo),
-            ProbeResult::Http(http) => {
-                if let Some(page) = self.pages.get_mut(&TargetKey::of(&http.target)) {
-                    page.record(http);
-                }
-            }
+    /// Counts an HTTP probe that ended.
+    pub fn record_http(&mut self, http: &HttpResult) {
+        if let Some(page) = self.pages.get_mut(&TargetKey::of(&http.target)) {
+            page.record(http);
+        }
+    }
+
+    /// Counts probes that never left because we were late: rounds that we have nothing to say about.
+    pub fn record_missed(&mut self, target: &Arc<Target>, ticks: u64) {
+        let result = EchoResult::failed(Arc::clone(target), Outcome::Stalled, Some(Reason::Skipped));
+        for _ in 0..ticks {
+            self.record_echo(&result);
         }
     }
 
@@ -201,7 +204,8 @@ impl Ledger {
         next.is_some_and(|(used, _)| used.region == key.region && used.probe == key.probe)
     }
 
-    fn record_echo(&mut self, result: &EchoResult) {
+    /// Counts an echo or connect probe whose window closed.
+    pub fn record_echo(&mut self, result: &EchoResult) {
         let key = TargetKey::of(&result.target);
         let region_key = key.region_key();
         let Some(region) = self.regions.get_mut(&region_key) else {

@@ -17,26 +17,18 @@ pub(crate) fn target(id: &str, region: &str, name: &str, probe: ProbeKind) -> Ar
         interval: SECOND,
         timeout: SECOND,
         probe: match probe {
-            ProbeKind::Icmp => ProbeSpec::Icmp(IcmpSpec {
-                host: host(),
-                payload_bytes: 56,
-            }),
-            ProbeKind::Tcp => ProbeSpec::Tcp(TcpSpec {
-                host: host(),
-                port: 443,
-            }),
+            ProbeKind::Icmp => ProbeSpec::Icmp(IcmpSpec::new(host(), 56)),
+            ProbeKind::Tcp => ProbeSpec::Tcp(TcpSpec::new(host(), 443)),
             ProbeKind::Http => ProbeSpec::Http(HttpSpec::get("http://h/".parse().unwrap())),
         },
     })
 }
 
-pub(crate) fn echo(target: &Arc<Target>, outcome: Outcome, rtt_ms: u64) -> ProbeResult {
-    ProbeResult::Echo(EchoResult {
-        target: Arc::clone(target),
-        outcome,
+pub(crate) fn echo(target: &Arc<Target>, outcome: Outcome, rtt_ms: u64) -> EchoResult {
+    EchoResult {
         rtt: outcome.received().then(|| Duration::from_millis(rtt_ms)),
-        duplicates: 0,
-    })
+        ..EchoResult::failed(Arc::clone(target), outcome, None)
+    }
 }
 
 pub(crate) fn http(target: &Arc<Target>, failure: Option<HttpFailure>) -> HttpResult {
@@ -85,7 +77,7 @@ fn a_window_reads_min_avg_max_last_and_jitter_of_its_replies() {
         (Outcome::Ok, 14),
         (Outcome::Late, 12),
     ] {
-        ledger.record(&echo(&vm3, outcome, rtt));
+        ledger.record_echo(&echo(&vm3, outcome, rtt));
     }
     ledger.close_window(Instant::now());
     let millis = Duration::from_millis;
@@ -106,7 +98,7 @@ fn jitter_needs_a_second_reply_and_reaches_over_the_window() {
     ledger.apply(&Change::Upsert(Arc::clone(&vm3)));
     let mut jitters = Vec::new();
     for rtt in [10, 13] {
-        ledger.record(&echo(&vm3, Outcome::Ok, rtt));
+        ledger.record_echo(&echo(&vm3, Outcome::Ok, rtt));
         ledger.close_window(Instant::now());
         jitters.push(reading(&ledger).unwrap().rtt.unwrap().jitter);
     }
@@ -118,9 +110,9 @@ fn a_window_in_which_nothing_came_back_has_no_latency() {
     let mut ledger = Ledger::default();
     let vm3 = target("1", "b", "vm3", ProbeKind::Icmp);
     ledger.apply(&Change::Upsert(Arc::clone(&vm3)));
-    ledger.record(&echo(&vm3, Outcome::Ok, 10));
+    ledger.record_echo(&echo(&vm3, Outcome::Ok, 10));
     ledger.close_window(Instant::now());
-    ledger.record(&echo(&vm3, Outcome::Lost, 0));
+    ledger.record_echo(&echo(&vm3, Outcome::Lost, 0));
     ledger.close_window(Instant::now());
     assert_eq!(reading(&ledger), Some(Reading { rtt: None }));
 }
@@ -131,10 +123,10 @@ fn a_reading_is_held_for_three_intervals_and_no_longer() {
     let vm3 = target("1", "b", "vm3", ProbeKind::Icmp);
     ledger.apply(&Change::Upsert(Arc::clone(&vm3)));
     let start = Instant::now();
-    ledger.record(&echo(&vm3, Outcome::Ok, 10));
+    ledger.record_echo(&echo(&vm3, Outcome::Ok, 10));
     ledger.close_window(start);
     // Our own faults say nothing about the target: they neither renew the reading nor replace it.
-    ledger.record(&echo(&vm3, Outcome::Stalled, 0));
+    ledger.record_echo(&echo(&vm3, Outcome::Stalled, 0));
     ledger.close_window(start + 3 * SECOND);
     assert!(reading(&ledger).is_some_and(|reading| reading.rtt.is_some()));
     ledger.close_window(start + 3 * SECOND + Duration::from_millis(1));
@@ -150,7 +142,7 @@ fn targets_with_the_same_labels_share_one_account_until_the_last_goes() {
     );
     for target in [&one, &two] {
         ledger.apply(&Change::Upsert(Arc::clone(target)));
-        ledger.record(&echo(target, Outcome::Ok, 1));
+        ledger.record_echo(&echo(target, Outcome::Ok, 1));
     }
     ledger.apply(&Change::Remove(one.id.clone()));
     let sent: Vec<u64> = ledger.targets().map(|(_, target)| target.sent()).collect();
@@ -173,7 +165,7 @@ fn a_line_counts_what_judges_the_network_and_replies_over_its_budget() {
         (Outcome::Stalled, 0),
         (Outcome::SendError, 0),
     ] {
-        ledger.record(&echo(&vm3, outcome, rtt));
+        ledger.record_echo(&echo(&vm3, outcome, rtt));
     }
     let counts: Vec<_> = ledger
         .line_counts()
@@ -200,7 +192,7 @@ fn the_last_http_probe_is_read_and_failures_are_counted_by_stage_and_reason() {
         reason: HttpReason::Refused,
     };
     for failure in [Some(failure), None, Some(failure)] {
-        ledger.record(&ProbeResult::Http(Box::new(http(&page, failure))));
+        ledger.record_http(&http(&page, failure));
     }
     ledger.close_window(Instant::now());
     let (_, ledger) = ledger.pages().next().unwrap();
@@ -294,7 +286,7 @@ proptest! {
                 }
                 Step::Result { id, region, tcp, outcome, rtt_ms } => {
                     let outcome = Outcome::ALL[outcome];
-                    ledger.record(&echo(&target(IDS[id], REGIONS[region], IDS[id], kind(tcp)), outcome, rtt_ms));
+                    ledger.record_echo(&echo(&target(IDS[id], REGIONS[region], IDS[id], kind(tcp)), outcome, rtt_ms));
                     model.results.push((id, region, tcp, outcome));
                     model.forget();
                 }

@@ -71,7 +71,7 @@ impl Running {
             .unwrap();
         for _ in 0..results {
             self.events
-                .send(Event::Result(echo(&vm3, Outcome::Ok, 10)))
+                .send(Event::Echoes(vec![echo(&vm3, Outcome::Ok, 10)]))
                 .await
                 .unwrap();
         }

@@ -186,10 +186,7 @@ pub(crate) mod tests {
             region: "region-b".parse().unwrap(),
             interval: Duration::from_millis(interval_ms),
             timeout: Duration::from_millis(900),
-            probe: ProbeSpec::Icmp(IcmpSpec {
-                host: host.parse().unwrap(),
-                payload_bytes: 56,
-            }),
+            probe: ProbeSpec::Icmp(IcmpSpec::new(host.parse().unwrap(), 56)),
         }
     }
 
@@ -203,7 +200,7 @@ pub(crate) mod tests {
     fn with_payload(payload_bytes: u16) -> Target {
         let host = "10.0.0.1".parse().unwrap();
         Target {
-            probe: ProbeSpec::Icmp(IcmpSpec { host, payload_bytes }),
+            probe: ProbeSpec::Icmp(IcmpSpec::new(host, payload_bytes)),
             ..icmp("t", "10.0.0.1", 1000)
         }
     }
@@ -216,10 +213,7 @@ pub(crate) mod tests {
 
     #[test]
     fn each_hard_limit_refuses_its_own_fault() {
-        let tcp = ProbeSpec::Tcp(xprober_proto::TcpSpec {
-            host: "10.0.0.1".parse().unwrap(),
-            port: 1,
-        });
+        let tcp = ProbeSpec::Tcp(xprober_proto::TcpSpec::new("10.0.0.1".parse().unwrap(), 1));
         let cases = [
             (icmp("t", "10.0.0.1", 100), None),
             (icmp("t", "10.0.0.1", 99), Some(Refusal::Interval)),

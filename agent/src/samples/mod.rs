@@ -23,7 +23,7 @@ pub mod task;
 
 use std::time::Duration;
 
-pub use event::Event;
+pub use event::{EngineCounters, Event};
 pub use snapshot::snapshot;
 
 use crate::ledger::histogram::le;
@@ -146,6 +146,8 @@ pub struct AgentState {
     pub max_lateness: Duration,
     /// Ticks skipped so far.
     pub skipped_ticks: u64,
+    /// What the ICMP prober has noticed about itself so far.
+    pub engine: EngineCounters,
     /// How full the queue is.
     pub queue: QueueStatus,
     /// Samples put into the queue so far.

@@ -9,7 +9,7 @@ use tracing::{debug, error, warn};
 use xprober_config::agent::Detail;
 
 use super::series::{Sample, SeriesSet};
-use super::{AgentState, Event, batch, snapshot};
+use super::{AgentState, EngineCounters, Event, batch, snapshot};
 use crate::ledger::Ledger;
 use crate::plan::PlanStatus;
 use crate::push::PushCounters;
@@ -95,6 +95,7 @@ struct Sampler {
     series: SeriesSet,
     max_lateness: Duration,
     skipped_ticks: u64,
+    engine: EngineCounters,
     sealed: Sealed,
 }
 
@@ -115,6 +116,7 @@ impl Sampler {
             series,
             max_lateness: Duration::ZERO,
             skipped_ticks: 0,
+            engine: EngineCounters::default(),
             sealed: Sealed::default(),
         }
     }
@@ -122,7 +124,10 @@ impl Sampler {
     fn count(&mut self, event: Event) {
         match event {
             Event::Change(change) => self.ledger.apply(&change),
-            Event::Result(result) => self.ledger.record(&result),
+            Event::Echoes(results) => results.iter().for_each(|result| self.ledger.record_echo(result)),
+            Event::Http(result) => self.ledger.record_http(&result),
+            Event::Missed { target, ticks } => self.ledger.record_missed(&target, ticks),
+            Event::Engine(counters) => self.engine.add(counters),
             Event::Lateness { skipped, max_lateness } => {
                 self.skipped_ticks += skipped;
                 self.max_lateness = self.max_lateness.max(max_lateness);
@@ -138,6 +143,7 @@ impl Sampler {
             plan: self.plan.borrow().clone(),
             max_lateness: std::mem::take(&mut self.max_lateness),
             skipped_ticks: self.skipped_ticks,
+            engine: self.engine,
             queue: self.queue.status(),
             sealed: self.sealed.samples,
             stale_markers: self.sealed.stale_markers,

@@ -11,7 +11,7 @@ use super::*;
 use crate::ledger::Ledger;
 use crate::ledger::tests::{echo, http, line, target};
 use crate::plan::Change;
-use crate::probe::{HttpFailure, ProbeResult};
+use crate::probe::HttpFailure;
 
 pub(crate) fn agent(now: Instant) -> AgentState {
     AgentState {
@@ -25,6 +25,7 @@ pub(crate) fn agent(now: Instant) -> AgentState {
         },
         max_lateness: Duration::from_micros(250),
         skipped_ticks: 4,
+        engine: EngineCounters::default(),
         queue: QueueStatus::default(),
         sealed: 100,
         stale_markers: 1,
@@ -42,16 +43,16 @@ pub(crate) fn full_ledger(now: Instant) -> Ledger {
     }
     ledger.apply(&Change::Lines([line("a-b-1", "region-b", 10)].into()));
     for (outcome, rtt) in [(Outcome::Ok, 9), (Outcome::Ok, 12), (Outcome::Lost, 0)] {
-        ledger.record(&echo(&vm3, outcome, rtt));
+        ledger.record_echo(&echo(&vm3, outcome, rtt));
     }
     let failure = HttpFailure {
         stage: Stage::Processing,
         reason: HttpReason::Timeout,
     };
-    ledger.record(&ProbeResult::Http(Box::new(http(&page, Some(failure)))));
+    ledger.record_http(&http(&page, Some(failure)));
     let mut last = http(&page, None);
     last.tls_not_after = Some(1_900_000_000);
-    ledger.record(&ProbeResult::Http(Box::new(last)));
+    ledger.record_http(&last);
     ledger.close_window(now);
     ledger
 }
@@ -168,7 +169,7 @@ fn at_total_outage_up_is_0_and_no_latency_is_said() {
     let mut ledger = Ledger::default();
     let vm3 = target("1", "region-b", "vm3", ProbeKind::Icmp);
     ledger.apply(&Change::Upsert(Arc::clone(&vm3)));
-    ledger.record(&echo(&vm3, Outcome::Lost, 0));
+    ledger.record_echo(&echo(&vm3, Outcome::Lost, 0));
     ledger.close_window(now);
     let lines = exposition(&snapshot(&ledger, &agent(now), Detail::Target, now));
     let of_target: Vec<_> = lines

@@ -126,10 +126,7 @@ mod tests {
             region: "region-b".parse().unwrap(),
             interval: Duration::from_millis(100),
             timeout: Duration::from_millis(90),
-            probe: ProbeSpec::Icmp(IcmpSpec {
-                host: "10.0.0.1".parse().unwrap(),
-                payload_bytes: 56,
-            }),
+            probe: ProbeSpec::Icmp(IcmpSpec::new("10.0.0.1".parse().unwrap(), 56)),
         })
     }
 

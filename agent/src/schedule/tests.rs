@@ -14,10 +14,7 @@ fn target(id: &str, interval_ms: u64) -> Arc<Target> {
         region: "region-b".parse().unwrap(),
         interval: Duration::from_millis(interval_ms),
         timeout: Duration::from_millis(900),
-        probe: ProbeSpec::Icmp(IcmpSpec {
-            host: "10.0.0.1".parse().unwrap(),
-            payload_bytes: 56,
-        }),
+        probe: ProbeSpec::Icmp(IcmpSpec::new("10.0.0.1".parse().unwrap(), 56)),
     })
 }
 

@@ -164,10 +164,7 @@ pub fn icmp(id: &str, interval: Duration) -> Target {
         region: "region-b".parse().unwrap(),
         interval,
         timeout: Duration::from_millis(200),
-        probe: ProbeSpec::Icmp(IcmpSpec {
-            host: "127.0.0.1".parse().unwrap(),
-            payload_bytes: 56,
-        }),
+        probe: ProbeSpec::Icmp(IcmpSpec::new("127.0.0.1".parse().unwrap(), 56)),
     }
 }
 

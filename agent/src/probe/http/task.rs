@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::client::HttpProber;
-use crate::probe::{Due, ProbeResult};
+use crate::probe::Due;
 use crate::samples::event::Event;
 
 /// Most probes under way.
@@ -69,7 +69,7 @@ pub(super) async fn run_at_most(
 async fn probe(prober: Arc<HttpProber>, due: Due, events: mpsc::Sender<Event>) {
     let lateness = due.scheduled.elapsed();
     let event = if lateness < due.target.interval {
-        Event::Result(ProbeResult::Http(Box::new(prober.probe(due.target).await)))
+        Event::Http(Box::new(prober.probe(due.target).await))
     } else {
         // All slots were taken for so long that the next probe of this target is due: two at once say nothing more.
         Event::Lateness {

@@ -181,10 +181,9 @@ impl Flights {
         };
         let (outcome, rtt) = flight.verdict.unwrap_or((silence, None));
         Some(EchoResult {
-            target: flight.target,
-            outcome,
             rtt,
             duplicates: flight.duplicates,
+            ..EchoResult::failed(flight.target, outcome, None)
         })
     }
 }

@@ -18,7 +18,8 @@ use tracing::{debug, info};
 use super::flight::Key;
 use super::inbound::{Inbound, Received, enlarge};
 use super::packet::{self, Content, HEADER_BYTES, Mark};
-use super::socket::{Echo, EchoEvent, EchoSocket, Stamp};
+use super::socket::{Echo, EchoEvent, EchoSocket};
+use crate::probe::Stamp;
 
 /// Largest reply that is looked at: the largest payload a target may ask for, with IPv4 options and header.
 const RECEIVE_BYTES: usize = 65_536;

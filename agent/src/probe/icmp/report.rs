@@ -140,18 +140,13 @@ mod tests {
             region: "here".parse().unwrap(),
             interval: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
-            probe: ProbeSpec::Icmp(IcmpSpec {
-                host: "10.0.0.1".parse().unwrap(),
-                payload_bytes: 56,
-            }),
+            probe: ProbeSpec::Icmp(IcmpSpec::new("10.0.0.1".parse().unwrap(), 56)),
         });
         let mut summary = Summary::default();
         for (outcome, rtt) in results {
             summary.add(&EchoResult {
-                target: Arc::clone(&target),
-                outcome: *outcome,
                 rtt: rtt.map(Duration::from_millis),
-                duplicates: 0,
+                ..EchoResult::failed(Arc::clone(&target), *outcome, None)
             });
         }
         summary

@@ -10,26 +10,7 @@ use std::time::Instant;
 
 use super::flight::Key;
 use super::packet::Content;
-
-/// Who took the times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stamp {
-    /// This process, right after the receive call.
-    User,
-    /// The kernel, on arrival.
-    Kernel,
-}
-
-impl Stamp {
-    /// Spells the source as in the `stamp` field of the log.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Kernel => "kernel",
-        }
-    }
-}
+use crate::probe::Stamp;
 
 /// One echo request that has to leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,8 +16,8 @@ use xprober_proto::{HostName, IcmpSpec, ProbeSpec, Target};
 
 use super::flight::Flights;
 use super::resolve::{Answer, Names, NoAddress};
-use super::socket::{Echo, EchoEvent, EchoSocket, Stamp};
-use crate::probe::{Due, EchoResult, Outcome, ProbeResult};
+use super::socket::{Echo, EchoEvent, EchoSocket};
+use crate::probe::{Due, EchoResult, Outcome, Stamp};
 use crate::samples::Event;
 
 /// Longest sleep while something is in flight: it bounds how long a stall of ours can go unnoticed.
@@ -97,7 +97,10 @@ impl<S: EchoSocket> Prober<S> {
     }
 
     async fn probe(&mut self, target: Arc<Target>) {
-        let ProbeSpec::Icmp(IcmpSpec { host, payload_bytes }) = &target.probe else {
+        let ProbeSpec::Icmp(IcmpSpec {
+            host, payload_bytes, ..
+        }) = &target.probe
+        else {
             return;
         };
         let payload_bytes = *payload_bytes;
@@ -171,14 +174,9 @@ impl<S: EchoSocket> Prober<S> {
             (*since, *count) = (now, 0);
         }
         *count += 1;
-        let result = EchoResult {
-            target,
-            outcome: Outcome::SendError,
-            rtt: None,
-            duplicates: 0,
-        };
+        let result = EchoResult::failed(target, Outcome::SendError, None);
         // A closed channel ends the loop at the next result.
-        let _ = self.events.send(Event::Result(ProbeResult::Echo(result))).await;
+        let _ = self.events.send(Event::Echoes(vec![result])).await;
     }
 
     fn take(&mut self, arrived: &mut Vec<EchoEvent>, behind: Duration) {
@@ -204,7 +202,7 @@ impl<S: EchoSocket> Prober<S> {
     async fn close(&mut self) -> Result<(), mpsc::error::SendError<Event>> {
         let now = Instant::now();
         while let Some(result) = self.flights.close(now) {
-            self.events.send(Event::Result(ProbeResult::Echo(result))).await?;
+            self.events.send(Event::Echoes(vec![result])).await?;
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ use crate::probe::http::exchange::request;
 use crate::probe::http::redirect::Hop;
 use crate::probe::http::resolve::Resolver;
 use crate::probe::http::{report, task};
-use crate::probe::{Due, HttpReason, ProbeResult, Stage};
+use crate::probe::{Due, HttpReason, Stage};
 use crate::samples::Event;
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn probes_under_way_at_shutdown_end_in_a_result() {
     }
     shutdown.cancel();
     running.await.unwrap();
-    let Some(Event::Result(ProbeResult::Http(result))) = results.recv().await else {
+    let Some(Event::Http(result)) = results.recv().await else {
         panic!("the probe under way gave no result");
     };
     assert_eq!(failure(&result), Some((Stage::Processing, HttpReason::Timeout)));
@@ -158,7 +158,7 @@ async fn no_more_probes_are_under_way_than_there_are_slots() {
     task::run_at_most(SLOTS, prober, queue, events, CancellationToken::new()).await;
     assert_eq!(peak.load(Ordering::SeqCst), SLOTS);
     for _ in 0..20 {
-        assert!(matches!(results.recv().await, Some(Event::Result(_))));
+        assert!(matches!(results.recv().await, Some(Event::Http(_))));
     }
     assert!(results.recv().await.is_none());
 }

@@ -21,10 +21,7 @@ fn target() -> Arc<Target> {
         region: "region-b".parse().unwrap(),
         interval: Duration::from_secs(1),
         timeout: TIMEOUT,
-        probe: ProbeSpec::Icmp(IcmpSpec {
-            host: "10.0.0.1".parse().unwrap(),
-            payload_bytes: 56,
-        }),
+        probe: ProbeSpec::Icmp(IcmpSpec::new("10.0.0.1".parse().unwrap(), 56)),
     })
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use surge_ping::AsyncSocket;
 
 use super::Received;
-use crate::probe::icmp::socket::Stamp;
+use crate::probe::Stamp;
 
 /// The receiving end.
 pub(in crate::probe::icmp) struct Inbound {

@@ -14,7 +14,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use super::{Received, borrow};
-use crate::probe::icmp::socket::Stamp;
+use crate::probe::Stamp;
 
 /// A packet never waits this long to be read; an older stamp means that the wall clock was set meanwhile.
 const OLDEST_STAMP: Duration = Duration::from_secs(10);

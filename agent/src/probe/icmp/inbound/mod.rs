@@ -10,7 +10,7 @@ use std::time::Instant;
 use socket2::SockRef;
 use surge_ping::AsyncSocket;
 
-use super::socket::Stamp;
+use crate::probe::Stamp;
 
 #[cfg(any(test, not(target_os = "linux")))]
 #[cfg_attr(

@@ -18,10 +18,7 @@ fn target(host: &str, payload_bytes: u16) -> Arc<Target> {
         region: "region-b".parse().unwrap(),
         interval: Duration::from_secs(1),
         timeout: Duration::from_millis(200),
-        probe: ProbeSpec::Icmp(IcmpSpec {
-            host: host.parse().unwrap(),
-            payload_bytes,
-        }),
+        probe: ProbeSpec::Icmp(IcmpSpec::new(host.parse().unwrap(), payload_bytes)),
     })
 }
 
@@ -84,8 +81,8 @@ async fn outcomes<S: EchoSocket + 'static>(socket: S, networks: &[&str], targets
     drop(due);
     let mut seen = Vec::new();
     while let Some(event) = timeout(PATIENCE, results.recv()).await.expect("results in time") {
-        if let Event::Result(ProbeResult::Echo(result)) = event {
-            seen.push(result);
+        if let Event::Echoes(batch) = event {
+            seen.extend(batch);
         }
     }
     task.await.unwrap();
