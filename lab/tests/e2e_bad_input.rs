@@ -385,6 +385,7 @@ fn hello() -> Hello {
         addresses: vec!["127.0.0.1".to_owned()],
         kinds: vec![ProbeKind::Icmp.into()],
         version: "0.1.0".to_owned(),
+        tcp_port: 0,
     }
 }
 

@@ -4,6 +4,7 @@
 //! characters of what was sent, escaped, so that it can be logged.
 
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use crate::name::InvalidName;
 use crate::plan::{Limits, Line, Plan, PlanUpdate, Revision};
 use crate::target::{HostName, HttpSpec, IcmpSpec, ProbeKind, ProbeSpec, StatusRange, Target, TcpSpec};
 use crate::wire;
+
+mod packet;
 
 /// Says which field of a message was refused and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -95,6 +98,7 @@ impl From<&Hello> for wire::Hello {
             addresses: hello.addresses.iter().map(|address| address.to_string()).collect(),
             kinds: hello.kinds.iter().map(|kind| kind_to_wire(*kind) as i32).collect(),
             version: hello.version.clone(),
+            tcp_port: hello.tcp_port.map_or(0, |port| u32::from(port.get())),
         }
     }
 }
@@ -120,6 +124,10 @@ impl TryFrom<wire::Hello> for Hello {
             addresses: addresses(&hello.addresses)?,
             kinds,
             version: text("version", hello.version)?,
+            tcp_port: NonZeroU16::new(
+                u16::try_from(hello.tcp_port)
+                    .map_err(|_| value("tcp_port", &hello.tcp_port.to_string(), "0 to 65535"))?,
+            ),
         })
     }
 }
@@ -167,10 +175,14 @@ impl From<&Target> for wire::Target {
                 ProbeSpec::Icmp(spec) => wire::target::Probe::Icmp(wire::IcmpProbe {
                     host: spec.host.to_string(),
                     payload_bytes: u32::from(spec.payload_bytes),
+                    options: packet::to_wire(&spec.packet),
+                    reply_ttl: spec.reply_ttl,
                 }),
                 ProbeSpec::Tcp(spec) => wire::target::Probe::Tcp(wire::TcpProbe {
                     host: spec.host.to_string(),
                     port: u32::from(spec.port),
+                    options: packet::to_wire(&spec.packet),
+                    source_ports: spec.source_ports.iter().copied().map(u32::from).collect(),
                 }),
                 ProbeSpec::Http(spec) => wire::target::Probe::Http(http_to_wire(spec)),
             }),
@@ -213,25 +225,39 @@ impl TryFrom<wire::Target> for Target {
 
 fn probe(sent: wire::target::Probe) -> Result<ProbeSpec, WireError> {
     match sent {
-        wire::target::Probe::Icmp(icmp) => Ok(ProbeSpec::Icmp(IcmpSpec::new(
-            host("icmp host", &icmp.host)?,
-            u16::try_from(icmp.payload_bytes).map_err(|_| {
-                value(
-                    "icmp payload_bytes",
-                    &icmp.payload_bytes.to_string(),
-                    "0 to 65535 bytes",
-                )
-            })?,
-        ))),
-        wire::target::Probe::Tcp(tcp) => Ok(ProbeSpec::Tcp(TcpSpec::new(
-            host("tcp host", &tcp.host)?,
-            u16::try_from(tcp.port)
-                .ok()
-                .filter(|port| *port != 0)
-                .ok_or_else(|| value("tcp port", &tcp.port.to_string(), "1 to 65535"))?,
-        ))),
+        wire::target::Probe::Icmp(icmp) => Ok(ProbeSpec::Icmp(icmp_from_wire(icmp)?)),
+        wire::target::Probe::Tcp(tcp) => Ok(ProbeSpec::Tcp(tcp_from_wire(tcp)?)),
         wire::target::Probe::Http(http) => Ok(ProbeSpec::Http(http_from_wire(http)?)),
     }
+}
+
+fn icmp_from_wire(icmp: wire::IcmpProbe) -> Result<IcmpSpec, WireError> {
+    let host = host("icmp host", &icmp.host)?;
+    let payload = icmp.payload_bytes;
+    Ok(IcmpSpec {
+        payload_bytes: u16::try_from(payload)
+            .map_err(|_| value("icmp payload_bytes", &payload.to_string(), "0 to 65535 bytes"))?,
+        packet: packet::from_wire(icmp.options, &host)?,
+        reply_ttl: icmp.reply_ttl,
+        host,
+    })
+}
+
+fn tcp_from_wire(tcp: wire::TcpProbe) -> Result<TcpSpec, WireError> {
+    let host = host("tcp host", &tcp.host)?;
+    Ok(TcpSpec {
+        port: port("tcp port", tcp.port)?,
+        packet: packet::from_wire(tcp.options, &host)?,
+        source_ports: packet::source_ports(&tcp.source_ports)?,
+        host,
+    })
+}
+
+fn port(field: &'static str, sent: u32) -> Result<u16, WireError> {
+    u16::try_from(sent)
+        .ok()
+        .filter(|port| *port != 0)
+        .ok_or_else(|| value(field, &sent.to_string(), "1 to 65535"))
 }
 
 fn host(field: &'static str, sent: &str) -> Result<HostName, WireError> {

@@ -1,6 +1,7 @@
 //! Who an agent says it is.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU16;
 
 use crate::name::{AgentId, Region, Zone};
 use crate::target::ProbeKind;
@@ -64,4 +65,6 @@ pub struct Hello {
     pub kinds: Vec<ProbeKind>,
     /// Software version, printable ASCII, for people.
     pub version: String,
+    /// Port on which the agent answers TCP probes, on each of its addresses; `None` when it answers none.
+    pub tcp_port: Option<NonZeroU16>,
 }

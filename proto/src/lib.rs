@@ -22,8 +22,8 @@ pub use hello::{Addresses, Hello};
 pub use name::{AgentId, InvalidName, Region, TargetId, Zone};
 pub use plan::{Limits, Line, Plan, PlanUpdate, Revision};
 pub use target::{
-    Family, HostName, HttpSpec, IcmpSpec, InterfaceName, InvalidInterface, MAX_DSCP, PacketOptions, ProbeKind,
-    ProbeSpec, StatusRange, Target, TcpSpec,
+    Family, HostName, HttpSpec, IcmpSpec, InterfaceName, InvalidInterface, MAX_DSCP, MAX_SOURCE_PORTS, PacketOptions,
+    ProbeKind, ProbeSpec, StatusRange, Target, TcpSpec,
 };
 
 /// Generated messages and services of `planner.proto`.

@@ -232,6 +232,9 @@ pub struct PacketOptions {
     pub dont_fragment: bool,
 }
 
+/// Most source ports of one target: more paths than routers spread over, and few enough to be walked within a minute.
+pub const MAX_SOURCE_PORTS: usize = 64;
+
 /// Highest code point (RFC 2474, section 3).
 pub const MAX_DSCP: u8 = 63;
 

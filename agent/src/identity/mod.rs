@@ -46,6 +46,7 @@ impl Identity {
             addresses,
             kinds: KINDS.to_vec(),
             version: crate::VERSION.to_owned(),
+            tcp_port: None,
         }
     }
 }

@@ -65,6 +65,7 @@ fn hello(entry: Entry) -> anyhow::Result<Hello> {
         addresses: Addresses::new(v4, v6).context("addresses: one IPv4 and/or one IPv6 address that can be probed")?,
         kinds,
         version: String::new(),
+        tcp_port: None,
     })
 }
 

@@ -25,6 +25,7 @@ fn hello(region: &str, id: &str, v4: Option<[u8; 4]>, v6: bool) -> Hello {
         addresses: Addresses::new(v4.map(Into::into), v6.then(|| "fd00::1".parse().unwrap())).unwrap(),
         kinds: ProbeKind::ALL.to_vec(),
         version: String::new(),
+        tcp_port: None,
     }
 }
 

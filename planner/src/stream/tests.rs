@@ -15,6 +15,7 @@ fn hello(region: &str, id: &str) -> Hello {
         addresses: Addresses::of([10, 0, 0, 1].into()).unwrap(),
         kinds: ProbeKind::ALL.to_vec(),
         version: String::new(),
+        tcp_port: None,
     }
 }
 

@@ -74,6 +74,7 @@ pub(crate) fn hello_at(region: &str, id: &str, address: IpAddr) -> wire::Hello {
         addresses: vec![address.to_string()],
         kinds: vec![1, 2, 3],
         version: "0.1.0".to_owned(),
+        tcp_port: 0,
     }
 }
 

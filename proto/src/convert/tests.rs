@@ -1,6 +1,7 @@
 //! What passes comes back the same; what is wrong is named.
 
 use super::*;
+use crate::target::PacketOptions;
 
 fn hello() -> Hello {
     Hello {
@@ -10,6 +11,7 @@ fn hello() -> Hello {
         addresses: Addresses::new(Some([10, 0, 0, 1].into()), Some("fd00::1".parse().unwrap())).unwrap(),
         kinds: vec![ProbeKind::Icmp, ProbeKind::Http],
         version: "0.1.0".to_owned(),
+        tcp_port: NonZeroU16::new(6003),
     }
 }
 
@@ -25,6 +27,21 @@ fn plan() -> Plan {
     let mut http = HttpSpec::get(Url::parse("https://api.example.com/health").unwrap());
     http.expect_status = vec![StatusRange::new(200, 299).unwrap()];
     http.headers = vec![(HeaderName::from_static("x-a"), HeaderValue::from_static("b"))];
+    let packet = PacketOptions {
+        source: Some([10, 0, 0, 7].into()),
+        dscp: 46,
+        ..PacketOptions::default()
+    };
+    let icmp = IcmpSpec {
+        packet: packet.clone(),
+        reply_ttl: true,
+        ..IcmpSpec::new("10.0.1.1".parse().unwrap(), 56)
+    };
+    let tcp = TcpSpec {
+        packet,
+        source_ports: vec![40_000, 40_001],
+        ..TcpSpec::new("10.0.1.1".parse().unwrap(), 443)
+    };
     Plan {
         revision: Revision(7),
         plan_ttl: Duration::from_hours(1),
@@ -37,10 +54,12 @@ fn plan() -> Plan {
         targets: vec![
             target("http", ProbeSpec::Http(http)),
             target("icmp", ProbeSpec::Icmp(IcmpSpec::new("10.0.1.1".parse().unwrap(), 56))),
+            target("icmp-options", ProbeSpec::Icmp(icmp)),
             target(
                 "tcp",
                 ProbeSpec::Tcp(TcpSpec::new("db.example.com".parse().unwrap(), 443)),
             ),
+            target("tcp-options", ProbeSpec::Tcp(tcp)),
         ],
         lines: vec![Line {
             name: "a-b-1".to_owned(),
@@ -75,7 +94,8 @@ fn updates_survive_the_wire() {
 #[test]
 fn a_bad_hello_is_refused_with_its_field() {
     type Spoil = fn(&mut wire::Hello);
-    let cases: [(&str, Spoil); 7] = [
+    let cases: [(&str, Spoil); 8] = [
+        ("tcp_port", |h| h.tcp_port = 65_536),
         ("agent id", |h| h.agent_id = "; rm -rf /".to_owned()),
         ("region", |h| h.region = String::new()),
         ("zone", |h| h.zone = "a\nb".to_owned()),

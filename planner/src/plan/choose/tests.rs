@@ -15,6 +15,7 @@ fn hello(region: usize, id: usize) -> Hello {
         addresses: Addresses::of([10, 0, 0, 1].into()).unwrap(),
         kinds: vec![ProbeKind::Icmp],
         version: String::new(),
+        tcp_port: None,
     }
 }
 
