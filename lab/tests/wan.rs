@@ -8,6 +8,7 @@ use std::time::Duration;
 use xprober_lab::echo;
 use xprober_lab::testing::in_lab;
 use xprober_lab::topology::Topology;
+use xprober_lab::wan::burst::Burst;
 use xprober_lab::world::Lab;
 
 const LIMIT: Duration = Duration::from_secs(2);
@@ -168,4 +169,72 @@ fn hosts_see_one_hop_between_regions() {
         namespace.run(|| std::fs::write(hops, "2")).unwrap().unwrap();
         assert_rtt(lab, "vm1", "vm3", 10 * MS);
     });
+}
+
+#[test]
+fn mended_damage_arrives_and_unmended_damage_does_not() {
+    in_lab(
+        "mended_damage_arrives_and_unmended_damage_does_not",
+        Topology::demo(),
+        async |lab| {
+            let plan = lab.host("vm3").unwrap().plan();
+            let namespace = lab.host("vm1").unwrap().namespace();
+            for (family, to) in [IpAddr::from(plan.address), plan.address_v6.into()]
+                .into_iter()
+                .enumerate()
+            {
+                let before = lab.wan().counts("region-a", "region-b").unwrap().corrupted;
+                let set = |corrupt, corrupt_checksum| {
+                    let change = |path: &mut xprober_lab::wan::Path| {
+                        (path.corrupt, path.corrupt_checksum) = (corrupt, corrupt_checksum);
+                    };
+                    lab.wan().change("region-a", "region-b", change).unwrap();
+                };
+                set(1.0, 0.0);
+                // The lab's own client looks at the sequence only, so it takes damaged replies for good.
+                assert!(
+                    echo::ping(namespace, to, 20, LIMIT)
+                        .unwrap()
+                        .iter()
+                        .all(Option::is_some)
+                );
+                assert_eq!(
+                    lab.wan().counts("region-a", "region-b").unwrap().corrupted,
+                    before + 20,
+                    "family {family}"
+                );
+                set(0.0, 1.0);
+                assert_eq!(echo::ping(namespace, to, 5, 50 * MS).unwrap(), [None; 5]);
+                assert_eq!(lab.wan().counts("region-a", "region-b").unwrap().corrupted, before + 25);
+                assert_eq!(lab.wan().counts("region-b", "region-a").unwrap().corrupted, 0);
+                set(0.0, 0.0);
+            }
+        },
+    );
+}
+
+#[test]
+fn bursts_lose_as_much_as_their_mean_says() {
+    in_lab(
+        "bursts_lose_as_much_as_their_mean_says",
+        Topology::demo(),
+        async |lab| {
+            lab.wan().set_rtt("region-a", "region-b", MS / 5).unwrap();
+            let burst = Burst {
+                enter: 0.05,
+                leave: 0.2,
+                loss: 1.0,
+            };
+            lab.wan()
+                .change("region-a", "region-b", |path| path.burst = Some(burst))
+                .unwrap();
+            let to = address(lab, "vm3");
+            let namespace = lab.host("vm1").unwrap().namespace();
+            echo::ping(namespace, to, 500, 5 * MS).unwrap();
+            let counts = lab.wan().counts("region-a", "region-b").unwrap();
+            assert_eq!(counts.forwarded + counts.lost, 500);
+            // Mean 100; a standard deviation is 8.9 packets, widened 2.6 times because neighbours share their fate.
+            assert!((30..=170).contains(&counts.lost), "{counts:?}");
+        },
+    );
 }

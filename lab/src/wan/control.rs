@@ -14,12 +14,14 @@ use crate::error::LabError;
 pub struct PathCounts {
     /// Handed over to their destination; a duplicated packet counts once.
     pub forwarded: u64,
-    /// Taken by random loss.
+    /// Taken by random loss, independent or in bursts.
     pub lost: u64,
     /// Dropped because the path was down.
     pub cut: u64,
     /// Delivered a second time.
     pub duplicated: u64,
+    /// Echoes handed over with a flipped bit, checksum mended or not.
+    pub corrupted: u64,
     /// Dropped by the lab itself, because too many packets were under way or a device took no more; counted as forwarded,
     /// too. Tests that count packets should find zero here.
     pub overflowed: u64,
@@ -27,7 +29,7 @@ pub struct PathCounts {
 
 /// Counters of all paths, written by the WAN's thread, read by anyone.
 #[derive(Debug)]
-pub struct Counters(Vec<[AtomicU64; 5]>);
+pub struct Counters(Vec<[AtomicU64; 6]>);
 
 impl Counters {
     /// Makes counters for that many paths.
@@ -57,10 +59,15 @@ impl Counters {
         self.0[path][4].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a packet that was damaged.
+    pub fn count_corrupted(&self, path: usize) {
+        self.0[path][5].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Reads one path's counters.
     #[must_use]
     pub fn read(&self, path: usize) -> PathCounts {
-        let [forwarded, lost, cut, duplicated, overflowed] = self
+        let [forwarded, lost, cut, duplicated, overflowed, corrupted] = self
             .0
             .get(path)
             .map(|row| row.each_ref().map(|cell| cell.load(Ordering::Relaxed)))
@@ -70,6 +77,7 @@ impl Counters {
             lost,
             cut,
             duplicated,
+            corrupted,
             overflowed,
         }
     }

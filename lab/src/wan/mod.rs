@@ -1,13 +1,17 @@
 //! The emulated WAN: what happens to a packet between two regions, as values and rules.
 //!
 //! ```text
-//! packet from host --(packet::read)--> Headers --(Router::route with Matrix, now)--> Fate --(due::DueQueue)--> host
+//! packet from host --(packet::read)--> Headers --(Router::route with Matrix, now)--> Fate --(corrupt, due::DueQueue)--> host
 //! ```
 //! [`task`] reads and writes the packets, [`control`] changes the [`Matrix`] while it runs.
 
 pub mod packet;
 
+pub mod corrupt;
+
 pub mod random;
+
+pub mod burst;
 
 pub mod due;
 
@@ -22,6 +26,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use burst::{Burst, BurstState};
+use corrupt::Damage;
 use packet::Headers;
 use random::Random;
 
@@ -34,10 +40,17 @@ pub struct Path {
     pub jitter: Duration,
     /// Whether a packet may overtake an earlier one when its jitter says so; else the order is kept.
     pub reorder: bool,
-    /// Probability that a packet is lost, 0 to 1.
+    /// Probability that a packet is lost, 0 to 1, whatever became of the one before.
     pub loss: f64,
+    /// Loss in bursts, besides the independent one.
+    pub burst: Option<Burst>,
     /// Probability that a packet arrives twice, 0 to 1.
     pub duplicate: f64,
+    /// Probability that one bit of an echo's payload is flipped on the way and the ICMP checksum mended, as by a faulty
+    /// router that computes it anew: the packet arrives and looks whole. Other packets pass untouched.
+    pub corrupt: f64,
+    /// The same without mending the checksum: the receiving kernel drops the packet, so it ends as loss.
+    pub corrupt_checksum: f64,
     /// False drops everything without a word, like a line that was cut.
     pub up: bool,
 }
@@ -49,9 +62,21 @@ impl Default for Path {
             jitter: Duration::ZERO,
             reorder: false,
             loss: 0.0,
+            burst: None,
             duplicate: 0.0,
+            corrupt: 0.0,
+            corrupt_checksum: 0.0,
             up: true,
         }
+    }
+}
+
+impl Path {
+    /// The share of packets that independent and burst loss take together in the long run.
+    #[must_use]
+    pub fn mean_loss(&self) -> f64 {
+        let burst = self.burst.map_or(0.0, |burst| burst.mean_loss());
+        1.0 - (1.0 - self.loss) * (1.0 - burst)
     }
 }
 
@@ -131,6 +156,8 @@ pub enum Fate {
         at: Duration,
         /// How often; 2 for a duplicate.
         copies: u8,
+        /// What happens to it on the way if it is an echo; to all copies alike.
+        damage: Option<Damage>,
     },
     /// The dice took it.
     Lost {
@@ -153,11 +180,13 @@ pub struct Router {
     by_address: HashMap<IpAddr, usize>,
     /// When the last packet of each path is due, so that order is kept.
     last_due: Vec<Duration>,
+    /// Whether each path is in a bad stretch.
+    bursts: Vec<BurstState>,
     random: Random,
 }
 
 impl Router {
-    /// Makes a router for these hosts; the generator decides loss, jitter and duplication.
+    /// Makes a router for these hosts; the generator decides loss, jitter, duplication and damage.
     #[must_use]
     pub fn new(hosts: Vec<Attachment>, regions: usize, random: Random) -> Self {
         let addresses = hosts.iter().enumerate();
@@ -168,6 +197,7 @@ impl Router {
             hosts,
             by_address,
             last_due: vec![Duration::ZERO; regions * regions],
+            bursts: vec![BurstState::default(); regions * regions],
             random,
         }
     }
@@ -178,7 +208,7 @@ impl Router {
             return Fate::Nowhere;
         };
         let index = source.region * matrix.regions.len() + self.hosts[host].region;
-        let (Some(path), Some(last_due)) = (matrix.paths.get(index), self.last_due.get_mut(index)) else {
+        let Some(path) = matrix.paths.get(index) else {
             return Fate::Nowhere;
         };
         if headers.hop_limit <= 1 {
@@ -187,12 +217,12 @@ impl Router {
         if !path.up {
             return Fate::Cut { path: index };
         }
-        if self.random.chance(path.loss) {
+        if self.loses(path, index) {
             return Fate::Lost { path: index };
         }
         let shift = path.jitter.mul_f64(2.0 * self.random.unit());
         let mut at = now + (path.latency + shift).saturating_sub(path.jitter);
-        if !path.reorder {
+        if let Some(last_due) = self.last_due.get_mut(index).filter(|_| !path.reorder) {
             at = at.max(*last_due);
             *last_due = at;
         }
@@ -206,7 +236,24 @@ impl Router {
             host,
             at,
             copies,
+            damage: self.damage(path),
         }
+    }
+
+    /// Both dice are thrown for every packet, so that bad stretches count packets and not survivors.
+    fn loses(&mut self, path: &Path, index: usize) -> bool {
+        let state = self.bursts.get_mut(index);
+        let burst = state.is_some_and(|state| state.loses(path.burst.as_ref(), &mut self.random));
+        let independent = self.random.chance(path.loss);
+        burst || independent
+    }
+
+    fn damage(&mut self, path: &Path) -> Option<Damage> {
+        let mended = self.random.chance(path.corrupt);
+        (mended || self.random.chance(path.corrupt_checksum)).then(|| Damage {
+            choice: self.random.next_bits(),
+            mended,
+        })
     }
 }
 

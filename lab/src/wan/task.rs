@@ -16,7 +16,7 @@ use tracing::{debug, error, warn};
 use super::control::Counters;
 use super::due::DueQueue;
 use super::socket::{FRAME_CAPACITY, OFFLOAD_HEADER_LENGTH, Port};
-use super::{Fate, Matrix, Router, packet};
+use super::{Fate, Matrix, Router, corrupt, packet};
 use crate::error::LabError;
 
 /// Frames taken from one port before the others get their turn.
@@ -154,12 +154,22 @@ impl Forwarder {
             let arrived = self.start.elapsed().saturating_sub(age);
             let fate = self.router.route(&self.matrix.borrow(), from, &headers, arrived);
             self.counters.count(fate);
-            if let Fate::Deliver { path, host, at, copies } = fate {
+            if let Fate::Deliver {
+                path,
+                host,
+                at,
+                copies,
+                damage,
+            } = fate
+            {
                 if self.waiting.len() >= MOST_WAITING {
                     self.counters.count_overflow(path);
                     continue;
                 }
                 packet::take_hop(ethernet);
+                if damage.is_some_and(|damage| corrupt::damage(ethernet, damage)) {
+                    self.counters.count_corrupted(path);
+                }
                 for _ in 0..copies {
                     self.waiting.push(
                         at,

@@ -56,7 +56,8 @@ fn packet_arrives_after_the_latency_of_its_direction() {
             path: 1,
             host: 2,
             at: 12 * MS,
-            copies: 1
+            copies: 1,
+            damage: None
         }
     );
     assert_eq!(due(router.route(&matrix, 1, &to("10.1.0.1"), 7 * MS)), 7 * MS);
@@ -165,4 +166,77 @@ fn equal_seeds_give_equal_fates() {
             .collect::<Vec<_>>()
     };
     assert_eq!(run(), run());
+}
+
+/// Four standard deviations of a binomial count around its mean: a right die leaves it once in 16,000 tries, and the
+/// seeds are fixed.
+fn assert_binomial(count: usize, of: u32, probability: f64) {
+    let (count, of) = (f64::from(u32::try_from(count).unwrap()), f64::from(of));
+    let deviation = (of * probability * (1.0 - probability)).sqrt();
+    assert!(
+        (count - of * probability).abs() <= 4.0 * deviation,
+        "{count} of {of} instead of {probability}"
+    );
+}
+
+fn fates(path: &Path, packets: u32) -> Vec<Fate> {
+    let (matrix, mut router) = (matrix(path), router());
+    (0..packets)
+        .map(|n| router.route(&matrix, 0, &to("10.2.0.1"), n * MS))
+        .collect()
+}
+
+#[test]
+fn damage_is_as_frequent_as_set_and_of_the_kind_set() {
+    for (corrupt, corrupt_checksum) in [(0.1, 0.0), (0.0, 0.03), (0.5, 0.5), (1.0, 0.0), (0.0, 1.0)] {
+        let path = Path {
+            corrupt,
+            corrupt_checksum,
+            ..Path::default()
+        };
+        let fates = fates(&path, 20_000);
+        let damaged = |kind: bool| {
+            let damages = fates
+                .iter()
+                .filter(|fate| matches!(fate, Fate::Deliver { damage: Some(damage), .. } if damage.mended == kind));
+            damages.count()
+        };
+        assert_binomial(damaged(true), 20_000, corrupt);
+        assert_binomial(damaged(false), 20_000, (1.0 - corrupt) * corrupt_checksum);
+    }
+}
+
+#[test]
+fn burst_and_independent_loss_add_up_to_the_mean() {
+    let path = Path {
+        loss: 0.05,
+        // Neighbours that do not resemble each other (enter + leave = 1), so that the binomial bounds hold.
+        burst: Some(Burst {
+            enter: 0.2,
+            leave: 0.8,
+            loss: 0.5,
+        }),
+        ..Path::default()
+    };
+    assert!((path.mean_loss() - 0.145).abs() < 1e-9);
+    let lost = fates(&path, 50_000);
+    let lost = lost.iter().filter(|fate| **fate == Fate::Lost { path: 1 }).count();
+    assert_binomial(lost, 50_000, path.mean_loss());
+}
+
+#[test]
+fn bad_stretch_of_one_path_leaves_others_alone() {
+    let matrix = matrix(&Path {
+        burst: Some(Burst {
+            enter: 1.0,
+            leave: 0.0,
+            loss: 1.0,
+        }),
+        ..Path::default()
+    });
+    let mut router = router();
+    for _ in 0..100 {
+        assert_eq!(router.route(&matrix, 0, &to("10.2.0.1"), MS), Fate::Lost { path: 1 });
+        assert_eq!(due(router.route(&matrix, 1, &to("10.1.0.1"), MS)), MS);
+    }
 }
