@@ -169,6 +169,7 @@ impl SettingsArgs {
             probe_address: with_origin("probe.address", &self.probe_address),
             metadata_url: with_origin("metadata.url", &self.metadata_url),
             drain_timeout: with_origin("drain.timeout", &self.drain_timeout),
+            ..AgentOverrides::default()
         };
     }
 }

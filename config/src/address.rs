@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
-use xprober_proto::HostName;
+use xprober_proto::{Addresses, HostName};
 
 use crate::agent::ServerAddress;
 use crate::value::{InvalidValue, Parsed, quote};
@@ -65,6 +65,13 @@ pub(crate) fn host_and_port(text: &str) -> Option<(HostName, u16)> {
 fn port_number(text: &str) -> Option<u16> {
     // `u16::from_str` takes a leading plus sign.
     text.chars().all(|c| c.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// Parses an address that one machine can have: neither unspecified nor multicast. An IPv4-mapped IPv6 address is the
+/// IPv4 address that it stands for.
+pub(crate) fn unicast(text: &str) -> Option<IpAddr> {
+    let address = text.parse::<IpAddr>().ok()?.to_canonical();
+    Addresses::of(address).map(|_| address)
 }
 
 /// Parses a network, `10.0.0.0/8`; a bare address is a network of one.

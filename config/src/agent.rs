@@ -1,6 +1,6 @@
 //! What `agent.yml`, the environment and the flags mean together.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -35,6 +35,10 @@ pub struct AgentSettings {
     pub push: Push,
     /// Hard limits that no planner can raise.
     pub limits: HardLimits,
+    /// How echoes are sent and received.
+    pub icmp: IcmpSettings,
+    /// Where TCP probes of other agents are answered; `None` answers none. Port 0 takes any free one.
+    pub responder_tcp: Option<SocketAddr>,
     /// How much is pushed per target.
     pub detail: Detail,
     /// How long SIGTERM may take to push what was measured.
@@ -106,6 +110,39 @@ pub struct HardLimits {
     pub allowed_networks: Vec<IpNet>,
     /// PEM file with certificate authorities for HTTPS targets, beside the system's.
     pub http_ca_file: Option<std::path::PathBuf>,
+}
+
+/// How echoes are sent and received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IcmpSettings {
+    /// Who does it.
+    pub backend: IcmpBackend,
+}
+
+/// Who sends and receives echoes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IcmpBackend {
+    /// The best that this system has.
+    Auto,
+    /// One socket per family, batches, kernel timestamps; Linux only.
+    Linux,
+    /// Any system, timestamps of this process.
+    Portable,
+}
+
+impl IcmpBackend {
+    /// Every backend, in the order in which messages list them.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Linux, Self::Portable];
+
+    /// Spells the backend as in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Linux => "linux",
+            Self::Portable => "portable",
+        }
+    }
 }
 
 /// How much is pushed per target.

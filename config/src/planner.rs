@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use xprober_proto::{Limits, ProbeKind, ProbeSpec, Region};
+use xprober_proto::{Limits, PacketOptions, ProbeKind, ProbeSpec, Region};
 
 mod file;
 
 mod line;
+
+mod options;
 
 mod target;
 
@@ -36,7 +38,7 @@ pub struct PlannerSettings {
 /// One address or URL under `prober_targets`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConfiguredTarget {
-    /// As written in the file; the `target` label.
+    /// As written in the file, with `/ipv4` or `/ipv6` behind it where both are probed; the `target` label.
     pub name: String,
     /// The `target_region` label.
     pub region: Region,
@@ -51,7 +53,7 @@ pub struct ConfiguredTarget {
 /// How agents probe each other across regions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mesh {
-    /// Kinds of probe between agents: ICMP, later TCP too; never HTTP.
+    /// Kinds of probe between agents: ICMP, TCP (to agents with a responder) or both; never HTTP.
     pub probes: Vec<ProbeKind>,
     /// Time between two probes of one target.
     pub interval: Duration,
@@ -59,6 +61,12 @@ pub struct Mesh {
     pub timeout: Duration,
     /// ICMP payload, bytes.
     pub payload_bytes: u16,
+    /// How the packets leave; with a source there is always a family.
+    pub packet: PacketOptions,
+    /// Whether the TTL of ICMP replies is pushed as a series.
+    pub reply_ttl: bool,
+    /// Source ports of TCP probes, used in turn; empty means a new port every time.
+    pub source_ports: Vec<u16>,
     /// Agents probed per remote region; 0 means all of them.
     pub targets_per_region: usize,
 }

@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue};
 use url::Url;
 
 use crate::duration;
+use crate::spelling::not_one_of;
 
 /// Longest text that becomes a label value, bytes; the receivers' limit is far above it.
 pub const MAX_TEXT_BYTES: usize = 1_000;
@@ -131,6 +132,12 @@ where
             .filter(|value| (&min..=&max).contains(&value))
             .ok_or_else(|| InvalidValue::new(format!("{} is not a whole number from {min} to {max}", quote(text))))
     }
+}
+
+/// Parses `true` or `false`.
+pub(crate) fn boolean(text: &str) -> Parsed<bool> {
+    text.parse()
+        .map_err(|_| InvalidValue::new(not_one_of(text, &["true", "false"])))
 }
 
 /// Parses one of our checked names; their errors already say what is allowed.

@@ -1,13 +1,14 @@
 //! What `agent.yml`, the environment and the flags say, and the default of everything they leave out.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use xprober_proto::Addresses;
 
-use super::{AgentSettings, Detail, HardLimits, Metadata, Push, ServerAddress, remote_write};
+use super::{
+    AgentSettings, Detail, HardLimits, IcmpBackend, IcmpSettings, Metadata, Push, ServerAddress, remote_write,
+};
 use crate::address;
 use crate::limits::{self, LONGEST};
 use crate::load::{LoadError, Override, read_text};
@@ -25,6 +26,7 @@ const METADATA_URL: &str = "http://169.254.169.254";
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 const PUSH_INTERVAL: Duration = Duration::from_secs(5);
 const MAX_SAMPLES_PER_REQUEST: usize = 2_000;
+const ICMP_BACKEND: IcmpBackend = IcmpBackend::Auto;
 const DETAIL: Detail = Detail::Target;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -51,6 +53,10 @@ pub struct AgentOverrides {
     pub probe_address: Option<Override>,
     /// For `metadata.url`.
     pub metadata_url: Option<Override>,
+    /// For `icmp.backend`.
+    pub icmp_backend: Option<Override>,
+    /// For `responder.tcp`.
+    pub responder_tcp: Option<Override>,
     /// For `drain_timeout`.
     pub drain_timeout: Option<Override>,
 }
@@ -104,6 +110,8 @@ fn read(mut file: Mapping<'_>, overrides: &AgentOverrides) -> Option<AgentSettin
     let remote_write = remote_write::read(file.take("remote_write").mapping(), overrides.remote_write_url.as_ref());
     let push = read_push(file.take("push").mapping());
     let (limits, allowed_networks) = read_limits(file.take("limits").mapping());
+    let icmp = read_icmp(file.take("icmp").mapping(), overrides.icmp_backend.as_ref());
+    let responder_tcp = read_responder(file.take("responder").mapping(), overrides.responder_tcp.as_ref());
     let http_ca_file = read_http(file.take("http").mapping());
     let detail = file.take("detail").read(detail).unwrap_or(DETAIL);
     let drain_timeout = file
@@ -128,6 +136,8 @@ fn read(mut file: Mapping<'_>, overrides: &AgentOverrides) -> Option<AgentSettin
             allowed_networks,
             http_ca_file,
         },
+        icmp,
+        responder_tcp,
         detail,
         drain_timeout,
     })
@@ -157,16 +167,12 @@ fn addresses(text: &str) -> Parsed<Vec<IpAddr>> {
 }
 
 fn address(text: &str) -> Parsed<IpAddr> {
-    text.parse::<IpAddr>()
-        .ok()
-        .map(|address| address.to_canonical())
-        .filter(|address| Addresses::of(*address).is_some())
-        .ok_or_else(|| {
-            InvalidValue::new(format!(
-                "{} is not an address that can be probed: use an IPv4 or IPv6 literal, neither unspecified nor multicast",
-                quote(text)
-            ))
-        })
+    address::unicast(text).ok_or_else(|| {
+        InvalidValue::new(format!(
+            "{} is not an address that can be probed: use an IPv4 or IPv6 literal, neither unspecified nor multicast",
+            quote(text)
+        ))
+    })
 }
 
 fn one_of_each(addresses: Vec<IpAddr>) -> Parsed<Vec<IpAddr>> {
@@ -215,6 +221,30 @@ fn read_limits(mut mapping: Mapping<'_>) -> (xprober_proto::Limits, Vec<IpNet>) 
     let networks = mapping.take("allowed_networks").read_list(address::network);
     mapping.finish();
     (limits, networks.unwrap_or_else(everywhere))
+}
+
+fn read_icmp(mut mapping: Mapping<'_>, backend: Option<&Override>) -> IcmpSettings {
+    let icmp = IcmpSettings {
+        backend: mapping
+            .take("backend")
+            .read_or(backend, icmp_backend)
+            .unwrap_or(ICMP_BACKEND),
+    };
+    mapping.finish();
+    icmp
+}
+
+fn icmp_backend(text: &str) -> Parsed<IcmpBackend> {
+    IcmpBackend::ALL
+        .into_iter()
+        .find(|backend| backend.as_str() == text)
+        .ok_or_else(|| InvalidValue::new(not_one_of(text, &IcmpBackend::ALL.map(IcmpBackend::as_str))))
+}
+
+fn read_responder(mut mapping: Mapping<'_>, tcp: Option<&Override>) -> Option<SocketAddr> {
+    let address = mapping.take("tcp").read_or(tcp, address::listen_address);
+    mapping.finish();
+    address
 }
 
 fn read_http(mut mapping: Mapping<'_>) -> Option<std::path::PathBuf> {

@@ -34,6 +34,8 @@ fn all_overrides() -> AgentOverrides {
         agent_id: Some(over("--agent.id", "vm1")),
         probe_address: Some(over("--probe.address", "10.0.0.1, fd00::1")),
         metadata_url: Some(over("--metadata.url", "http://127.0.0.1:80")),
+        icmp_backend: Some(over("--icmp.backend", "portable")),
+        responder_tcp: Some(over("XPROBER_RESPONDER_TCP", "10.0.0.1:0")),
         drain_timeout: Some(over("--drain.timeout", "3s")),
     }
 }
@@ -55,12 +57,14 @@ fn two_flags_are_enough() {
 #[test]
 fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
     let file = "grpc_server_address: planner:1\nregion: a\nzone: b\nagent_id: c\nprobe_address: 10.9.9.9\n\
-                metadata: {url: 'http://m'}\ndrain_timeout: 1s\n";
+                metadata: {url: 'http://m'}\ndrain_timeout: 1s\nicmp: {backend: linux}\nresponder: {tcp: ':6003'}\n";
     let settings = parse(&format!("{file}{URL}"));
     assert_eq!(settings.grpc_server_address.to_string(), "planner:1");
     assert_eq!(settings.region, Some("a".parse().unwrap()));
     assert_eq!(settings.probe_addresses, ["10.9.9.9".parse::<IpAddr>().unwrap()]);
     assert_eq!(settings.drain_timeout, Duration::from_secs(1));
+    assert_eq!(settings.icmp.backend, IcmpBackend::Linux);
+    assert_eq!(settings.responder_tcp, Some("[::]:6003".parse().unwrap()));
 
     let settings = AgentSettings::parse("agent.yml", &format!("{file}{URL}"), &all_overrides()).unwrap();
     assert_eq!(settings.grpc_server_address.to_string(), "planner.example.com:7001");
@@ -74,6 +78,8 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
     );
     assert_eq!(settings.metadata.url.as_str(), "http://127.0.0.1/");
     assert_eq!(settings.drain_timeout, Duration::from_secs(3));
+    assert_eq!(settings.icmp.backend, IcmpBackend::Portable);
+    assert_eq!(settings.responder_tcp, Some("10.0.0.1:0".parse().unwrap()));
     // What cannot be overridden stays.
     assert_eq!(settings.limits, parse(URL).limits);
 }
@@ -85,6 +91,8 @@ fn a_wrong_flag_is_named_and_the_overridden_file_is_still_checked() {
     overrides.probe_address = Some(over("--probe.address", "10.0.0.1,10.0.0.2"));
     overrides.remote_write_url = Some(over("--remote-write.url", "https://user:secret@host/"));
     overrides.drain_timeout = Some(over("--drain.timeout", "3"));
+    overrides.icmp_backend = Some(over("--icmp.backend", "windows"));
+    overrides.responder_tcp = Some(over("--responder.tcp", "6003"));
     let problems = AgentSettings::parse("agent.yml", "zone: a b", &overrides).unwrap_err();
     insta::assert_snapshot!(problems);
 }
@@ -150,6 +158,8 @@ proptest! {
             probe_address: Some(over("f", &value)),
             metadata_url: Some(over("g", &value)),
             drain_timeout: Some(over("h", &value)),
+            icmp_backend: Some(over("i", &value)),
+            responder_tcp: Some(over("j", &value)),
         };
         drop(AgentSettings::parse("", "", &overrides));
     }

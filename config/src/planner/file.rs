@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use xprober_proto::{Limits, ProbeKind};
 
-use super::{Agents, ConfiguredTarget, LineSettings, Mesh, PlannerSettings, line, target};
+use super::{Agents, ConfiguredTarget, LineSettings, Mesh, PlannerSettings, line, options, target};
 use crate::address;
 use crate::limits::{self, LONGEST};
 use crate::load::{LoadError, Override, read_text};
@@ -114,8 +114,10 @@ fn read_limits(mut mapping: Mapping<'_>) -> Limits {
 }
 
 fn read_mesh(mut mapping: Mapping<'_>, limits: Limits) -> Mesh {
+    let probes = read_probes(&mapping.take("probes"));
+    let options = options::of_mesh(&mut mapping, &probes, limits);
     let mesh = Mesh {
-        probes: read_probes(&mapping.take("probes")),
+        probes,
         interval: mapping
             .take("interval")
             .read(limits::interval(limits))
@@ -124,10 +126,12 @@ fn read_mesh(mut mapping: Mapping<'_>, limits: Limits) -> Mesh {
             .take("timeout")
             .read(duration_within(SHORTEST_TIMEOUT, MAX_PROBE_TIMEOUT))
             .unwrap_or(MESH_TIMEOUT),
-        payload_bytes: mapping
-            .take("payload")
-            .read(limits::payload(limits))
+        payload_bytes: options
+            .payload_bytes
             .unwrap_or(PAYLOAD_BYTES.min(limits.max_payload_bytes)),
+        packet: options.of_mesh(),
+        reply_ttl: options.reply_ttl,
+        source_ports: options.source_ports,
         targets_per_region: mapping
             .take("targets_per_region")
             .read(whole_number(0, 100_000))

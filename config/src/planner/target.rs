@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
 use url::Url;
-use xprober_proto::{HttpSpec, IcmpSpec, Limits, ProbeKind, ProbeSpec, Region, StatusRange, TcpSpec};
+use xprober_proto::{
+    HostName, HttpSpec, IcmpSpec, Limits, PacketOptions, ProbeKind, ProbeSpec, Region, StatusRange, TcpSpec,
+};
 
 use super::file::{MAX_PROBE_TIMEOUT, SHORTEST_TIMEOUT};
+use super::options::{self, Options};
 use super::{ConfiguredTarget, Mesh};
 use crate::address;
 use crate::duration;
@@ -86,6 +89,7 @@ pub(super) fn read(
     if timeout_field.is_given() && module.timeout.is_some() {
         timeout_field.problem("is given here and in module: use one of them");
     }
+    let options = options::of_target(&mut mapping, kind, limits);
     mapping.finish();
     let Some(kind) = kind else {
         return Vec::new();
@@ -95,27 +99,31 @@ pub(super) fn read(
     } else {
         mesh.timeout
     });
+    let payload_bytes = options.payload_bytes.unwrap_or(mesh.payload_bytes);
     let one = |field: Field<'_>| {
         let field = field.required("remove the empty item");
-        let (name, probe) = field.read(|text| {
-            let probe = match kind {
-                ProbeKind::Icmp => icmp(text, mesh.payload_bytes),
-                ProbeKind::Tcp => tcp(text),
-                ProbeKind::Http => http(text, &module),
-            }?;
-            Ok((value::label(text)?, probe))
-        })?;
-        let region = region.clone()?;
-        let identity = (kind, region.clone(), name.clone());
-        field.is_new(seen, identity, &name).then_some(ConfiguredTarget {
-            name,
-            region,
-            probe,
-            interval,
-            timeout,
-        })
+        let probes = field.read(|text| match kind {
+            ProbeKind::Icmp => icmp(text, payload_bytes, &options),
+            ProbeKind::Tcp => tcp(text, &options),
+            ProbeKind::Http => http(text, &module),
+        });
+        let mut targets = Vec::new();
+        for (name, probe) in probes.unwrap_or_default() {
+            let Some(region) = region.clone() else { break };
+            if !field.is_new(seen, (kind, region.clone(), name.clone()), &name) {
+                break;
+            }
+            targets.push(ConfiguredTarget {
+                name,
+                region,
+                probe,
+                interval,
+                timeout,
+            });
+        }
+        targets
     };
-    names.one_or_more().into_iter().filter_map(one).collect()
+    names.one_or_more().into_iter().flat_map(one).collect()
 }
 
 fn probe_kind(text: &str) -> Parsed<ProbeKind> {
@@ -139,40 +147,68 @@ fn timeout_within(longest: Duration, is_http: bool, text: &str) -> Parsed<Durati
     }))
 }
 
-fn icmp(text: &str, payload_bytes: u16) -> Parsed<ProbeSpec> {
-    let host = text.parse().map_err(|_| {
+/// Names with what is sent to them: one, or one per family.
+type Named = Vec<(String, ProbeSpec)>;
+
+fn icmp(text: &str, payload_bytes: u16, options: &Options) -> Parsed<Named> {
+    let host: HostName = text.parse().map_err(|_| {
         InvalidValue::new(format!(
             "{} is not an icmp target: use an IP address or a host name",
             quote(text)
         ))
     })?;
-    Ok(ProbeSpec::Icmp(IcmpSpec::new(host, payload_bytes)))
+    by_family(text, &host, options, |packet| {
+        ProbeSpec::Icmp(IcmpSpec {
+            host: host.clone(),
+            payload_bytes,
+            packet,
+            reply_ttl: options.reply_ttl,
+        })
+    })
 }
 
-fn tcp(text: &str) -> Parsed<ProbeSpec> {
+fn tcp(text: &str, options: &Options) -> Parsed<Named> {
     let (host, port) = address::host_and_port(text).ok_or_else(|| {
         InvalidValue::new(format!(
             "{} is not a tcp target: use HOST:PORT or [IPv6]:PORT",
             quote(text)
         ))
     })?;
-    Ok(ProbeSpec::Tcp(TcpSpec::new(host, port)))
+    by_family(text, &host, options, |packet| {
+        ProbeSpec::Tcp(TcpSpec {
+            host: host.clone(),
+            port,
+            packet,
+            source_ports: options.source_ports.clone(),
+        })
+    })
 }
 
-fn http(text: &str, module: &Module) -> Parsed<ProbeSpec> {
+fn by_family(
+    text: &str,
+    host: &HostName,
+    options: &Options,
+    probe: impl Fn(PacketOptions) -> ProbeSpec,
+) -> Parsed<Named> {
+    let named = |(packet, suffix)| Ok((value::label(&format!("{text}{suffix}"))?, probe(packet)));
+    options.of_host(host)?.into_iter().map(named).collect()
+}
+
+fn http(text: &str, module: &Module) -> Parsed<Named> {
     // Without a scheme the old tool meant http.
     let url: Url = if text.contains("://") {
         value::http_url(text)?
     } else {
         value::http_url(&format!("http://{text}"))?
     };
-    Ok(ProbeSpec::Http(HttpSpec {
+    let probe = ProbeSpec::Http(HttpSpec {
         url,
         method: module.method.clone(),
         headers: module.headers.clone(),
         expect_status: module.expect_status.clone(),
         expect_body: module.expect_body.clone(),
-    }))
+    });
+    Ok(vec![(value::label(text)?, probe)])
 }
 
 fn read_module(mut mapping: Mapping<'_>, longest_timeout: Duration) -> Module {

@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use xprober_proto::{Family, IcmpSpec, TcpSpec};
 
 use super::*;
 use crate::samples::with_examples;
@@ -98,6 +99,117 @@ prober_targets:
         panic!("{:?}", settings.targets[0]);
     };
     assert_eq!(spec.payload_bytes, 100);
+}
+
+fn echo(target: &ConfiguredTarget) -> &IcmpSpec {
+    let ProbeSpec::Icmp(spec) = &target.probe else {
+        panic!("{target:?}");
+    };
+    spec
+}
+
+fn connect(target: &ConfiguredTarget) -> &TcpSpec {
+    let ProbeSpec::Tcp(spec) = &target.probe else {
+        panic!("{target:?}");
+    };
+    spec
+}
+
+#[test]
+fn a_target_has_the_options_of_its_entry_and_of_mesh_only_the_payload() {
+    let text = "mesh: {payload: 100, dscp: ef, ttl: 9, interface: eth9, dont_fragment: true, reply_ttl: true, family: ipv6}
+prober_targets:
+  - {prober_type: icmp, region: a, target: 192.0.2.1}
+  - {prober_type: icmp, region: a, target: name.example.com, payload: 0, family: ipv4, interface: eth1, dscp: af41, ttl: 255,
+     dont_fragment: true, reply_ttl: true}
+  - {prober_type: tcp, region: a, target: '192.0.2.1:443', dscp: 1, source_ports: [40000, 40010-40012]}";
+    let settings = parse(text);
+    assert_eq!(
+        *echo(&settings.targets[0]),
+        IcmpSpec::new("192.0.2.1".parse().unwrap(), 100)
+    );
+    let packet = PacketOptions {
+        family: Some(Family::V4),
+        source: None,
+        interface: Some("eth1".parse().unwrap()),
+        dscp: 34,
+        ttl: Some(255),
+        dont_fragment: true,
+    };
+    let host = "name.example.com".parse().unwrap();
+    let asked = IcmpSpec {
+        host,
+        payload_bytes: 0,
+        packet,
+        reply_ttl: true,
+    };
+    assert_eq!(*echo(&settings.targets[1]), asked);
+    let tcp = connect(&settings.targets[2]);
+    assert_eq!(tcp.packet.dscp, 1);
+    assert_eq!(tcp.source_ports, [40_000, 40_010, 40_011, 40_012]);
+    let mesh = PacketOptions {
+        family: Some(Family::V6),
+        interface: Some("eth9".parse().unwrap()),
+        dscp: 46,
+        ttl: Some(9),
+        dont_fragment: true,
+        ..PacketOptions::default()
+    };
+    assert_eq!((settings.mesh.packet, settings.mesh.reply_ttl), (mesh, true));
+}
+
+#[test]
+fn with_both_families_a_host_name_becomes_two_targets() {
+    let text = "prober_targets:
+  - {prober_type: icmp, region: a, target: [one.example.com, two.example.com], family: both}
+  - {prober_type: tcp, region: a, target: ['one.example.com:443'], family: both, source_ports: 40000-40001}";
+    let targets = parse(text).targets;
+    let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "one.example.com/ipv4",
+            "one.example.com/ipv6",
+            "two.example.com/ipv4",
+            "two.example.com/ipv6",
+            "one.example.com:443/ipv4",
+            "one.example.com:443/ipv6"
+        ]
+    );
+    assert_eq!(echo(&targets[0]).host, "one.example.com".parse().unwrap());
+    assert_eq!(echo(&targets[0]).packet.family, Some(Family::V4));
+    assert_eq!(echo(&targets[1]).packet.family, Some(Family::V6));
+    assert_eq!(connect(&targets[5]).packet.family, Some(Family::V6));
+    assert_eq!(connect(&targets[5]).source_ports, [40_000, 40_001]);
+}
+
+#[test]
+fn a_source_settles_the_family() {
+    let settings = parse(
+        "mesh: {source: 'fd00::7'}
+prober_targets: [{prober_type: icmp, region: a, target: name.example.com, source: '::ffff:192.0.2.7'}]",
+    );
+    assert_eq!(settings.mesh.packet.family, Some(Family::V6));
+    let packet = &echo(&settings.targets[0]).packet;
+    assert_eq!(packet.family, Some(Family::V4));
+    assert_eq!(packet.source, Some("192.0.2.7".parse().unwrap()));
+}
+
+#[test]
+fn an_option_that_no_mesh_probe_uses_is_told() {
+    for (text, told) in [
+        (
+            "probes: tcp, reply_ttl: true",
+            "mesh.reply_ttl: belongs to icmp only: remove it or add icmp to mesh.probes",
+        ),
+        (
+            "source_ports: 1",
+            "mesh.source_ports: belongs to tcp only: remove it or add tcp to mesh.probes",
+        ),
+    ] {
+        assert_eq!(problems(&format!("mesh: {{{text}}}")), format!("planner.yml:1: {told}"));
+    }
+    parse("mesh: {probes: [tcp], payload: 56, reply_ttl: false, source_ports: 40000-40007}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use xprober_proto::{Addresses, ProbeKind};
+use xprober_proto::{Addresses, PacketOptions, ProbeKind};
 
 use super::*;
 
@@ -33,6 +33,9 @@ fn pairs(per_region: usize, fleet: &[BTreeSet<usize>]) -> BTreeSet<(String, Stri
         interval: Duration::from_secs(1),
         timeout: Duration::from_secs(1),
         payload_bytes: 56,
+        packet: PacketOptions::default(),
+        reply_ttl: false,
+        source_ports: Vec::new(),
         targets_per_region: per_region,
     };
     let choices = choices(&mesh, &regions);
