@@ -89,11 +89,11 @@ fn both_samples_pass_the_check() {
 
 #[test]
 fn a_plan_is_printed_with_its_reasons() {
-    let config = file("mesh: {targets_per_region: 1}\n");
+    let config = file("mesh: {probes: [icmp, tcp], targets_per_region: 1}\n");
     let members = file(
         "- {id: vm1, region: region-a, addresses: [10.0.0.1]}
 - {id: vm2, region: region-a, addresses: [10.0.0.2, \"fd00::2\"], kinds: [tcp]}
-- {id: vm3, region: region-b, addresses: [10.0.1.1]}
+- {id: vm3, region: region-b, addresses: [10.0.1.1], tcp_port: 6003}
 - {id: vm4, region: region-b, addresses: [\"fd00::4\"]}
 ",
     );

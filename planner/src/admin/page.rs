@@ -10,8 +10,8 @@ use xprober_proto::Region;
 
 use crate::members::MemberKey;
 use crate::metrics::VERSION;
-use crate::plan::Reason;
 use crate::plan::task::{Description, Published};
+use crate::plan::{Reason, text};
 use crate::reload::ConfigState;
 
 const STYLE: &str = "
@@ -111,7 +111,10 @@ fn agent(description: &Description, published: &Published) -> Markup {
             td { (hello.region) }
             td { (hello.agent_id) }
             td { (hello.zone.as_ref().map(ToString::to_string).unwrap_or_default()) }
-            td { (addresses.join(", ")) }
+            td {
+                (addresses.join(", "))
+                @if let Some(port) = hello.tcp_port { br; span.dim { "tcp port " (port) } }
+            }
             td { (hello.version) }
             td {
                 @if member.stream.is_some() { span.good { "connected" } } @else { span.bad { "lost" } }
@@ -165,13 +168,14 @@ fn configured(status: &Status<'_>) -> Markup {
         h2 { "Configured targets" }
         @if targets.is_empty() { p { "None." } } @else {
             div.scroll { table {
-                thead { tr { th { "probe" } th { "region" } th { "target" } th { "every" } th { "timeout" } } }
+                thead { tr { th { "probe" } th { "region" } th { "target" } th { "every" } th { "timeout" } th { "options" } } }
                 tbody { @for target in targets { tr {
                     td { (target.probe.kind()) }
                     td { (target.region) }
                     td { (target.name) }
                     td { (duration::format(target.interval)) }
                     td { (duration::format(target.timeout)) }
+                    td { (text::options(&target.probe).join(", ")) }
                 } } }
             } }
         }

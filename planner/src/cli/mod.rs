@@ -90,8 +90,13 @@ pub struct PlanArgs {
     /// Where the configuration is.
     #[command(flatten)]
     pub file: FileArgs,
-    /// Agents to plan for: a YAML list of {id, region, addresses, kinds}
-    #[arg(long = "members", env = "XPROBER_MEMBERS", value_name = "FILE")]
+    /// File with the agents to plan for.
+    #[arg(
+        long = "members",
+        env = "XPROBER_MEMBERS",
+        value_name = "FILE",
+        help = "Agents to plan for: a YAML list of {id, region, addresses, kinds, tcp_port}"
+    )]
     pub members: PathBuf,
     /// Says why each target is there, and what was left out
     #[arg(long = "explain", env = "XPROBER_EXPLAIN")]

@@ -1,6 +1,7 @@
 //! `plan`: prints who would probe what.
 
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -20,6 +21,8 @@ struct Entry {
     addresses: Vec<IpAddr>,
     /// Without it the agent can do everything.
     kinds: Option<Vec<String>>,
+    /// Port of its TCP responder; without it there is none.
+    tcp_port: Option<NonZeroU16>,
 }
 
 /// Prints the plan for the members of a file.
@@ -65,7 +68,7 @@ fn hello(entry: Entry) -> anyhow::Result<Hello> {
         addresses: Addresses::new(v4, v6).context("addresses: one IPv4 and/or one IPv6 address that can be probed")?,
         kinds,
         version: String::new(),
-        tcp_port: None,
+        tcp_port: entry.tcp_port,
     })
 }
 

@@ -19,7 +19,7 @@ use xprober_config::planner::Mesh;
 use xprober_proto::{Hello, Region};
 
 use super::Regions;
-use super::mesh::common_address;
+use super::mesh::way;
 use crate::members::MemberKey;
 
 /// Fixed, so that every planner of every version chooses alike; any two numbers would do.
@@ -64,8 +64,10 @@ pub(super) fn choices<'a>(mesh: &Mesh, regions: &Regions<'a>) -> Choices<'a> {
             .iter()
             .map(|(_, source)| {
                 // An agent that could not send the probes would only take places from those who can.
-                let able = mesh.probes.iter().any(|kind| source.kinds.contains(kind));
-                let reachable = |index: &usize| able && common_address(source, targets[*index].1).is_some();
+                let reachable = |index: &usize| {
+                    let mut kinds = mesh.probes.iter();
+                    kinds.any(|kind| way(mesh, *kind, source, targets[*index].1).is_ok())
+                };
                 (0..targets.len()).filter(reachable).collect()
             })
             .collect();

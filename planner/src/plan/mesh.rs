@@ -1,20 +1,61 @@
 //! Agents as targets of agents of other regions.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use xprober_config::planner::Mesh;
-use xprober_proto::{Hello, HostName, IcmpSpec, ProbeKind, ProbeSpec, Target};
+use xprober_proto::{Family, Hello, HostName, IcmpSpec, ProbeKind, ProbeSpec, Target, TcpSpec};
 
 use super::choose::Choices;
 use super::{AgentPlan, Assignment, LeftOut, Obstacle, Reason, Regions};
 use crate::members::MemberKey;
 
+/// How one agent reaches another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Way {
+    /// ICMP echo to its address.
+    Echo(IpAddr),
+    /// TCP connect to its responder.
+    Connect(SocketAddr),
+}
+
+/// Finds how `source` reaches `target` with probes of `kind`.
+pub(super) fn way(mesh: &Mesh, kind: ProbeKind, source: &Hello, target: &Hello) -> Result<Way, Obstacle> {
+    if !source.kinds.contains(&kind) {
+        return Err(Obstacle::KindNotAnnounced(kind));
+    }
+    let address = common_address(mesh.packet.family, source, target).ok_or(Obstacle::NoCommonFamily)?;
+    match kind {
+        ProbeKind::Icmp => Ok(Way::Echo(address)),
+        ProbeKind::Tcp => match target.tcp_port {
+            Some(port) => Ok(Way::Connect((address, port.get()).into())),
+            None => Err(Obstacle::NoTcpPort),
+        },
+        ProbeKind::Http => Err(Obstacle::NotBetweenAgents(kind)),
+    }
+}
+
+/// Finds an address of `target` of a family that both have and that was asked for, IPv4 first.
+fn common_address(family: Option<Family>, source: &Hello, target: &Hello) -> Option<IpAddr> {
+    let wanted = |is| family.is_none_or(|family| family == is);
+    let v4 = target.addresses.v4().filter(|_| source.addresses.v4().is_some());
+    let v6 = target.addresses.v6().filter(|_| source.addresses.v6().is_some());
+    let v4 = v4.map(IpAddr::V4).filter(|_| wanted(Family::V4));
+    v4.or(v6.map(IpAddr::V6).filter(|_| wanted(Family::V6)))
+}
+
+/// Says why `source` reaches `target` with none of the probes of the mesh; `None` when it does with one of them.
+fn obstacle(mesh: &Mesh, source: &Hello, target: &Hello) -> Option<Obstacle> {
+    let mut ways = mesh.probes.iter().map(|kind| way(mesh, *kind, source, target));
+    let first = ways.next()?.err()?;
+    ways.all(|way| way.is_err()).then_some(first)
+}
+
 /// Builds each mesh target once, whoever probes it.
 pub(super) struct SharedTargets<'a> {
     mesh: &'a Mesh,
-    built: BTreeMap<(ProbeKind, IpAddr, &'a MemberKey), Arc<Target>>,
+    built: BTreeMap<(Way, &'a MemberKey), Arc<Target>>,
 }
 
 impl<'a> SharedTargets<'a> {
@@ -40,7 +81,7 @@ impl<'a> SharedTargets<'a> {
                 if chosen.is_some_and(|chosen| !chosen.indices.contains(&index)) {
                     // Not chosen is no obstacle, but an agent that could not be chosen met one.
                     plan.left_out
-                        .extend(self.obstacle(source, target).map(|obstacle| LeftOut {
+                        .extend(obstacle(self.mesh, source, target).map(|obstacle| LeftOut {
                             target: target_key.to_string(),
                             obstacle,
                         }));
@@ -63,14 +104,6 @@ impl<'a> SharedTargets<'a> {
         }
     }
 
-    fn obstacle(&self, source: &Hello, target: &Hello) -> Option<Obstacle> {
-        let lacking = self.mesh.probes.iter().find(|kind| !source.kinds.contains(kind));
-        if common_address(source, target).is_none() {
-            return Some(Obstacle::NoCommonFamily);
-        }
-        lacking.map(|kind| Obstacle::KindNotAnnounced(*kind))
-    }
-
     fn target(
         &mut self,
         kind: ProbeKind,
@@ -78,16 +111,8 @@ impl<'a> SharedTargets<'a> {
         key: &'a MemberKey,
         target: &Hello,
     ) -> Result<Arc<Target>, Obstacle> {
-        if !source.kinds.contains(&kind) {
-            return Err(Obstacle::KindNotAnnounced(kind));
-        }
-        let address = common_address(source, target).ok_or(Obstacle::NoCommonFamily)?;
-        let probe = match kind {
-            ProbeKind::Icmp => ProbeSpec::Icmp(IcmpSpec::new(HostName::Address(address), self.mesh.payload_bytes)),
-            // An agent listens on no port.
-            ProbeKind::Tcp | ProbeKind::Http => return Err(Obstacle::NotBetweenAgents(kind)),
-        };
-        if let Some(built) = self.built.get(&(kind, address, key)) {
+        let way = way(self.mesh, kind, source, target)?;
+        if let Some(built) = self.built.get(&(way, key)) {
             return Ok(Arc::clone(built));
         }
         // An agent that comes back under another address is the same target with other content: its series go on.
@@ -99,16 +124,30 @@ impl<'a> SharedTargets<'a> {
             region: key.region.clone(),
             interval: self.mesh.interval,
             timeout: self.mesh.timeout,
-            probe,
+            probe: self.probe(way),
         });
-        self.built.insert((kind, address, key), Arc::clone(&built));
+        self.built.insert((way, key), Arc::clone(&built));
         Ok(built)
+    }
+
+    fn probe(&self, way: Way) -> ProbeSpec {
+        let mesh = self.mesh;
+        match way {
+            Way::Echo(address) => ProbeSpec::Icmp(IcmpSpec {
+                host: HostName::Address(address),
+                payload_bytes: mesh.payload_bytes,
+                packet: mesh.packet.clone(),
+                reply_ttl: mesh.reply_ttl,
+            }),
+            Way::Connect(responder) => ProbeSpec::Tcp(TcpSpec {
+                host: HostName::Address(responder.ip()),
+                port: responder.port(),
+                packet: mesh.packet.clone(),
+                source_ports: mesh.source_ports.clone(),
+            }),
+        }
     }
 }
 
-/// Finds an address of `target` of a family that both have, IPv4 first.
-pub(super) fn common_address(source: &Hello, target: &Hello) -> Option<IpAddr> {
-    let v4 = target.addresses.v4().filter(|_| source.addresses.v4().is_some());
-    let v6 = target.addresses.v6().filter(|_| source.addresses.v6().is_some());
-    v4.map(IpAddr::V4).or(v6.map(IpAddr::V6))
-}
+#[cfg(test)]
+mod tests;

@@ -64,10 +64,12 @@ impl fmt::Display for Reason {
 /// Says why an agent does not probe something it otherwise would.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Obstacle {
-    /// One has only IPv4, the other only IPv6.
+    /// One has only IPv4, the other only IPv6, or one lacks the family that `mesh.family` asks for.
     NoCommonFamily,
     /// The agent did not announce this kind of probe.
     KindNotAnnounced(ProbeKind),
+    /// The other agent runs no TCP responder.
+    NoTcpPort,
     /// Agents cannot be probed this way: they offer no such service.
     NotBetweenAgents(ProbeKind),
 }
@@ -77,6 +79,7 @@ impl fmt::Display for Obstacle {
         match self {
             Self::NoCommonFamily => f.write_str("no common address family"),
             Self::KindNotAnnounced(kind) => write!(f, "agent did not announce {kind}"),
+            Self::NoTcpPort => f.write_str("announces no tcp port"),
             Self::NotBetweenAgents(kind) => write!(f, "agents do not answer {kind}"),
         }
     }

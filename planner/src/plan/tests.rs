@@ -1,6 +1,7 @@
 //! Who probes what.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU16;
 
 use proptest::prelude::*;
 use xprober_proto::{Addresses, PlanUpdate, ProbeSpec, Revision};
@@ -81,6 +82,60 @@ lines:
 ",
     );
     insta::assert_snapshot!(text::write(&MeshPlan::build(&settings, &eight()), true).unwrap());
+}
+
+#[test]
+fn options_are_shown_where_they_are_not_the_default() {
+    let settings = settings(
+        "
+mesh: {probes: [icmp, tcp], dscp: ef, dont_fragment: true}
+prober_targets:
+  - {prober_type: icmp, region: region-c, target: [name.example.com], family: both, ttl: 64, reply_ttl: true}
+  - {prober_type: tcp, region: region-c, target: [\"192.0.2.1:443\"], source: 192.0.2.7, interface: eth1,
+     source_ports: [40000-40007, 50000, 50002-50003]}
+",
+    );
+    let mut fleet = vec![eight().remove(0), eight().remove(2)];
+    fleet[1].tcp_port = NonZeroU16::new(6003);
+    insta::assert_snapshot!(text::write(&MeshPlan::build(&settings, &fleet), true).unwrap());
+}
+
+#[test]
+fn a_responder_that_starts_adds_its_targets_and_changes_no_other() {
+    let settings = settings("mesh: {probes: [icmp, tcp]}\n");
+    let before = MeshPlan::build(&settings, &eight());
+    let mut fleet = eight();
+    fleet[2].tcp_port = NonZeroU16::new(6003);
+    let after = MeshPlan::build(&settings, &fleet);
+    let vm1 = key("region-a", "vm1");
+    let update = difference(before.agent(&vm1).unwrap(), after.agent(&vm1).unwrap(), Revision(1));
+    let Some(PlanUpdate::Delta { upserts, removals, .. }) = update else {
+        panic!("a delta was expected, got {update:?}")
+    };
+    let ids: Vec<&str> = upserts.iter().map(|target| target.id.as_str()).collect();
+    assert_eq!((ids.as_slice(), removals.len()), (&["tcp:region-b/vm3"][..], 0));
+}
+
+#[test]
+fn every_planned_target_passes_the_checks_of_the_wire() {
+    let settings = settings(
+        "
+mesh: {probes: [icmp, tcp], source: 10.0.0.7, dscp: 63, source_ports: 40000-40063}
+prober_targets:
+  - {prober_type: icmp, region: x, target: [name.example.com, name2.example.com], family: both}
+  - {prober_type: tcp, region: x, target: [\"name.example.com:443\", \"[fd00::9]:1\"], source: \"fd00::7\"}
+",
+    );
+    let mut fleet = eight();
+    for hello in &mut fleet {
+        hello.tcp_port = NonZeroU16::new(6003);
+    }
+    let plan = MeshPlan::build(&settings, &fleet);
+    let vm1 = plan.agent(&key("region-a", "vm1")).unwrap();
+    assert_eq!(vm1.assignments.len(), 12 + 4 + 2);
+    let full = difference::full(vm1, Revision(1));
+    let sent = xprober_proto::wire::PlannerMessage::from(&full);
+    assert_eq!(PlanUpdate::try_from(sent), Ok(full));
 }
 
 #[test]

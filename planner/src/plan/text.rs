@@ -52,12 +52,48 @@ fn write_target(text: &mut String, target: &Target) -> fmt::Result {
         ProbeSpec::Tcp(spec) => write!(text, " at {} port {}", spec.host, spec.port)?,
         ProbeSpec::Http(spec) => write!(text, " {}", spec.method)?,
     }
+    for option in options(&target.probe) {
+        write!(text, ", {option}")?;
+    }
     write!(
         text,
         ", every {}, timeout {}",
         duration::format(target.interval),
         duration::format(target.timeout)
     )
+}
+
+/// Lists what a probe asks for beyond the default, a few words each.
+#[must_use]
+pub fn options(probe: &ProbeSpec) -> Vec<String> {
+    let (packet, last) = match probe {
+        ProbeSpec::Icmp(spec) => (&spec.packet, spec.reply_ttl.then(|| "reply ttl".to_owned())),
+        ProbeSpec::Tcp(spec) => (&spec.packet, source_ports(&spec.source_ports)),
+        ProbeSpec::Http(_) => return Vec::new(),
+    };
+    let dscp = (packet.dscp != 0).then(|| format!("dscp {}", packet.dscp));
+    [
+        packet.family.map(|family| family.to_string()),
+        packet.source.map(|source| format!("from {source}")),
+        packet.interface.as_ref().map(|interface| format!("by {interface}")),
+        dscp,
+        packet.ttl.map(|ttl| format!("ttl {ttl}")),
+        packet.dont_fragment.then(|| "df".to_owned()),
+        last,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Writes neighbours as a range; `None` for no ports.
+fn source_ports(ports: &[u16]) -> Option<String> {
+    let range = |run: &[u16]| match run {
+        [first, .., last] => format!("{first}-{last}"),
+        run => run.iter().map(ToString::to_string).collect(),
+    };
+    let runs: Vec<String> = ports.chunk_by(|a, b| a.checked_add(1) == Some(*b)).map(range).collect();
+    (!runs.is_empty()).then(|| format!("source ports {}", runs.join(" ")))
 }
 
 fn write_line(text: &mut String, line: &Line) -> fmt::Result {
