@@ -24,6 +24,8 @@ pub mod schedule;
 
 pub mod probe;
 
+pub mod responder;
+
 pub mod ledger;
 
 pub mod samples;
