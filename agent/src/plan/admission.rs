@@ -157,7 +157,7 @@ fn rank(id: &TargetId) -> u64 {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use xprober_proto::{HttpSpec, IcmpSpec};
+    use xprober_proto::{HttpSpec, IcmpSpec, PacketOptions, TcpSpec};
 
     pub(crate) fn hard(max_probes_per_second: u32) -> HardLimits {
         HardLimits {
@@ -213,7 +213,7 @@ pub(crate) mod tests {
 
     #[test]
     fn each_hard_limit_refuses_its_own_fault() {
-        let tcp = ProbeSpec::Tcp(xprober_proto::TcpSpec::new("10.0.0.1".parse().unwrap(), 1));
+        let tcp = ProbeSpec::Tcp(TcpSpec::new("10.0.0.1".parse().unwrap(), 1));
         let cases = [
             (icmp("t", "10.0.0.1", 100), None),
             (icmp("t", "10.0.0.1", 99), Some(Refusal::Interval)),
@@ -246,6 +246,52 @@ pub(crate) mod tests {
         for (target, expected) in cases {
             let shown = format!("{target:?}");
             assert_eq!(alone(target), expected, "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_tcp_target_is_held_to_the_same_limits() {
+        let hard = HardLimits {
+            kinds: ProbeKind::ALL.to_vec(),
+            ..hard(1000)
+        };
+        let tcp = |host: &str, interval_ms| Target {
+            probe: ProbeSpec::Tcp(TcpSpec::new(host.parse().unwrap(), 6003)),
+            ..icmp("t", "10.0.0.1", interval_ms)
+        };
+        for (target, expected) in [
+            (tcp("10.0.0.1", 100), None),
+            (tcp("name.example.com", 100), None),
+            (tcp("10.0.0.1", 99), Some(Refusal::Interval)),
+            (tcp("192.0.2.1", 100), Some(Refusal::Network)),
+            (tcp("::ffff:192.0.2.1", 100), Some(Refusal::Network)),
+            (tcp("2001:db8::1", 100), Some(Refusal::Network)),
+        ] {
+            assert_eq!(judge_alone(&target, &hard, hard.limits), expected, "{target:?}");
+        }
+    }
+
+    #[test]
+    fn options_neither_lift_nor_lower_a_limit() {
+        let options = PacketOptions {
+            // Where packets come from is not where they go to.
+            source: Some([192, 0, 2, 1].into()),
+            dscp: 63,
+            ttl: Some(255),
+            dont_fragment: true,
+            ..PacketOptions::default()
+        };
+        for (payload, expected) in [(1000, None), (1001, Some(Refusal::Payload))] {
+            let spec = IcmpSpec {
+                packet: options.clone(),
+                reply_ttl: true,
+                ..IcmpSpec::new("10.0.0.1".parse().unwrap(), payload)
+            };
+            let target = Target {
+                probe: ProbeSpec::Icmp(spec),
+                ..icmp("t", "10.0.0.1", 1000)
+            };
+            assert_eq!(alone(target), expected, "{payload}");
         }
     }
 
