@@ -17,6 +17,7 @@ FOR ?=
 TSDB ?= prometheus
 BREAK ?=
 CUT ?=
+BENCH ?=
 
 .PHONY: help
 help: ## Lists the commands
@@ -34,6 +35,12 @@ tools: ## Unpacks Prometheus, VictoriaMetrics and Alertmanager under target/tool
 demo: tools ## Runs four regions on this machine: FOR=seconds TSDB=prometheus|victoriametrics BREAK=a-b CUT=a-b
 	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent -p xprober-lab
 	exec $(TARGET)/release/xprober-lab demo --tsdb=$(TSDB) $(if $(FOR),--for=$(FOR)) $(if $(BREAK),--break=$(BREAK)) $(if $(CUT),--cut=$(CUT))
+
+.PHONY: bench-probe
+bench-probe: ## Measures our agent beside fping, surge-ping, smokeping_prober and a bare loop: BENCH="--where=loopback --rounds=5"
+	@lab/fetch-tools.sh bench
+	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent -p xprober-lab
+	exec $(TARGET)/release/xprober-lab bench-probe --write=docs/benchmarks.md $(BENCH)
 
 .PHONY: test
 test: tools format lint doc unit e2e rules ## Runs everything that CI runs

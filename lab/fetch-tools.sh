@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Gets the programs that the tests and the demo run: Prometheus, promtool, Alertmanager, amtool, VictoriaMetrics, vmalert.
+# With the argument "bench" those that `make bench-probe` measures beside ours, too: fping, smokeping_prober.
 #
 # What is on PATH is used as it is. The rest is downloaded from the distribution's own archive and unpacked under
 # $XPROBER_TOOLS (default: target/tools), with links in its bin folder. Nothing is installed, no service is started, the
@@ -20,6 +21,14 @@ wanted=(
   victoria-metrics:victoria-metrics
   vmalert:victoria-metrics
 )
+case ${1-} in
+'') ;;
+bench) wanted+=(fping:fping prometheus-smokeping-prober:prometheus-smokeping-prober) ;;
+*)
+  printf 'usage: %s [bench]\n' "$0" >&2
+  exit 2
+  ;;
+esac
 
 say() { printf 'tools: %s\n' "$*" >&2; }
 

@@ -60,6 +60,8 @@ pub mod stack;
 
 pub mod demo;
 
+pub mod bench;
+
 pub mod echo;
 
 pub mod testing;

@@ -1,10 +1,11 @@
-//! `xprober-lab`: the demo.
+//! `xprober-lab`: the demo and the benchmark.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use xprober_lab::bench;
 use xprober_lab::demo::run::{FORWARDS, Options, run};
 use xprober_lab::enter::{self, Place};
 use xprober_lab::stack::Database;
@@ -22,6 +23,11 @@ struct Arguments {
 enum Verb {
     /// Shows four regions, two agents each, measured live; Ctrl-C ends it and removes everything.
     Demo(Demo),
+    /// Measures our agent beside other probers and writes the ratios.
+    BenchProbe(bench::plan::Options),
+    /// One of the probers that the benchmark measures.
+    #[command(hide = true)]
+    Contender(bench::child::Options),
 }
 
 #[derive(Debug, Args)]
@@ -60,14 +66,21 @@ fn two_regions(text: &str) -> Result<(String, String), String> {
 }
 
 fn main() -> ExitCode {
-    let Verb::Demo(demo) = Arguments::parse().verb;
+    let verb = Arguments::parse().verb;
     let level = std::env::var("XPROBER_LAB_LOG").unwrap_or_else(|_| "warn".to_owned());
     tracing_subscriber::fmt()
         .with_env_filter(level)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
-    match show(&demo) {
+    let done = match &verb {
+        Verb::Demo(demo) => show(demo),
+        Verb::BenchProbe(options) => compare(options),
+        Verb::Contender(options) => bench::child::run(options)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(Into::into),
+    };
+    match done {
         Ok(code) => code,
         Err(error) => {
             complain(&format!("xprober-lab: {}", chain(error.as_ref())));
@@ -101,6 +114,15 @@ fn show(demo: &Demo) -> Result<ExitCode, Box<dyn std::error::Error>> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+fn compare(options: &bench::plan::Options) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let inside = match enter::enter(&[])? {
+        Place::Inside(inside) => inside,
+        Place::Finished(finished) => return Ok(ExitCode::from(u8::try_from(finished.code).unwrap_or(1))),
+    };
+    tokio::runtime::Runtime::new()?.block_on(bench::run::run(&inside, options))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn complain(text: &str) {

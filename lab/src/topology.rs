@@ -28,6 +28,8 @@ pub struct HostPlan {
     pub address: Ipv4Addr,
     /// `fd00:<region>::<host>`, both counted from 1.
     pub address_v6: Ipv6Addr,
+    /// Addresses beside these two, see [`Topology::further_addresses`].
+    pub further: Vec<Ipv4Addr>,
 }
 
 /// Regions, hosts and the paths between regions.
@@ -98,7 +100,22 @@ impl Topology {
             zone: format!("{region}-{}", if host_number % 2 == 1 { "1" } else { "2" }),
             address: Ipv4Addr::new(10, region_byte, 0, host_byte),
             address_v6: Ipv6Addr::new(0xfd00, region_byte.into(), 0, 0, 0, 0, 0, host_byte.into()),
+            further: Vec::new(),
         });
+        self
+    }
+
+    /// Gives the host that was added last that many addresses more, from `10.<region>.1.0` on: one host then answers as
+    /// many would.
+    ///
+    /// Limits: at most 65,280, of one host per region.
+    #[must_use]
+    pub fn further_addresses(mut self, count: u16) -> Self {
+        if let Some(host) = self.hosts.last_mut() {
+            let [ten, region, ..] = host.address.octets();
+            let first = u32::from(Ipv4Addr::new(ten, region, 1, 0));
+            host.further = (0..u32::from(count)).map(|index| (first + index).into()).collect();
+        }
         self
     }
 
@@ -165,6 +182,16 @@ mod tests {
         );
         assert_eq!(in_b[0].address, Ipv4Addr::new(10, 3, 0, 1));
         assert_eq!(in_b[1].address_v6, "fd00:3::2".parse::<Ipv6Addr>().unwrap());
+    }
+
+    #[test]
+    fn further_addresses_belong_to_the_region_of_the_last_host() {
+        let topology = Topology::new().host("far1", "far").further_addresses(257);
+        let further = &topology.hosts()[1].further;
+        assert_eq!(further.len(), 257);
+        assert_eq!(further[0], Ipv4Addr::new(10, 2, 1, 0));
+        assert_eq!(further[256], Ipv4Addr::new(10, 2, 2, 0));
+        assert!(topology.hosts()[0].further.is_empty());
     }
 
     #[test]

@@ -250,6 +250,9 @@ async fn set_up_host(namespace: &Namespace, plan: &HostPlan) -> Result<(), LabEr
     if device::has_ipv6() {
         netlink.add_address(HOST_DEVICE, IpAddr::V6(plan.address_v6)).await?;
     }
+    for address in &plan.further {
+        netlink.add_address(HOST_DEVICE, IpAddr::V4(*address)).await?;
+    }
     netlink.add_default_routes(HOST_DEVICE).await
 }
 
@@ -281,9 +284,13 @@ fn start_wan(topology: &Topology, ports: Vec<Port>, seed: u64) -> Result<(Wan, W
     let regions = topology.regions();
     let attachments = topology.hosts().iter().map(|host| {
         let region = regions.iter().position(|region| *region == host.region);
+        let main = [host.address.into(), host.address_v6.into()];
         Ok(Attachment {
             region: region.ok_or_else(|| LabError::NoRegion(host.region.clone()))?,
-            addresses: vec![host.address.into(), host.address_v6.into()],
+            addresses: main
+                .into_iter()
+                .chain(host.further.iter().map(|address| (*address).into()))
+                .collect(),
         })
     });
     let router = Router::new(

@@ -1,0 +1,189 @@
+//! What the figures must be, and whether they are.
+
+use super::measure::{Cell, Measured, Sheet};
+use super::plan::{Contender, Load, Place};
+
+/// A condition on one contender under one load.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bound {
+    /// Whose figure.
+    pub contender: Contender,
+    /// Under which load.
+    pub load: Load,
+    /// What is required.
+    pub require: Require,
+}
+
+/// What is required of a figure.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Require {
+    /// CPU per echo at most that many times another contender's.
+    CpuAtMost(f64, Contender),
+    /// Resident memory at most that many megabytes.
+    MegabytesAtMost(f64),
+    /// Echoes per second at least that many times another contender's.
+    RateAtLeast(f64, Contender),
+    /// No reply that reached the machine is called lost.
+    NoFalseLoss,
+}
+
+/// A bound with what was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// In words: what is bound.
+    pub what: String,
+    /// In words: what is required.
+    pub required: String,
+    /// In words: what was measured.
+    pub found: String,
+    /// Whether it is met.
+    pub met: bool,
+}
+
+/// All bounds.
+pub const BOUNDS: [Bound; 5] = {
+    use Contender::{Agent, Fping, Smokeping};
+    const fn bound(contender: Contender, load: Load, require: Require) -> Bound {
+        Bound {
+            contender,
+            load,
+            require,
+        }
+    }
+    [
+        bound(Agent, Load::Paced(1000), Require::CpuAtMost(0.6, Fping)),
+        bound(Agent, Load::Paced(1000), Require::CpuAtMost(0.10, Smokeping)),
+        bound(Agent, Load::Paced(1000), Require::MegabytesAtMost(25.0)),
+        bound(Agent, Load::Paced(10_000), Require::MegabytesAtMost(40.0)),
+        bound(Agent, Load::Paced(1000), Require::NoFalseLoss),
+    ]
+};
+
+/// Judges every bound for which there are figures, place by place.
+#[must_use]
+pub fn judge(sheet: &Sheet) -> Vec<Verdict> {
+    let places: Vec<Place> = {
+        let mut places: Vec<_> = sheet.tables().into_iter().map(|(place, _)| place).collect();
+        places.dedup();
+        places
+    };
+    let pairs = places
+        .into_iter()
+        .flat_map(|place| BOUNDS.into_iter().map(move |bound| (place, bound)));
+    pairs.filter_map(|(place, bound)| bound.judge(sheet, place)).collect()
+}
+
+impl Bound {
+    fn judge(self, sheet: &Sheet, place: Place) -> Option<Verdict> {
+        let Self {
+            contender,
+            load,
+            require,
+        } = self;
+        let cell = Cell { place, load, contender };
+        let (what, required, found, met) = match require {
+            Require::CpuAtMost(limit, other) => {
+                let ratio = sheet.ratio(cell, other, Measured::cpu_per_echo)?;
+                let what = format!("CPU per echo / {other}");
+                (what, format!("<= {limit:.2}"), format!("{ratio:.2}"), ratio <= limit)
+            }
+            Require::RateAtLeast(limit, other) => {
+                let ratio = sheet.ratio(cell, other, Measured::rate)?;
+                let what = format!("echoes per second / {other}");
+                (what, format!(">= {limit:.2}"), format!("{ratio:.2}"), ratio >= limit)
+            }
+            Require::MegabytesAtMost(limit) => {
+                let found = sheet.median(cell, |one| megabytes(one.memory.resident_bytes))?;
+                (
+                    "RSS, MB".to_owned(),
+                    format!("<= {limit:.0}"),
+                    format!("{found:.1}"),
+                    found <= limit,
+                )
+            }
+            Require::NoFalseLoss => {
+                let counts = sheet.rounds(cell).iter().map(Measured::false_loss);
+                let worst = counts.collect::<Option<Vec<_>>>()?.into_iter().max()?;
+                (
+                    "false loss, echoes".to_owned(),
+                    "0".to_owned(),
+                    worst.to_string(),
+                    worst <= 0,
+                )
+            }
+        };
+        Some(Verdict {
+            what: format!("{contender}, {place}, {load}: {what}"),
+            required,
+            found,
+            met,
+        })
+    }
+}
+
+/// Megabytes of a million bytes.
+pub(super) fn megabytes(bytes: u64) -> f64 {
+    super::measure::count(bytes) / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::measure::tests::measured;
+    use super::*;
+
+    fn sheet(agent_micros: u64) -> Sheet {
+        let mut sheet = Sheet::default();
+        let cell = |contender| Cell {
+            place: Place::Loopback,
+            load: Load::Paced(1000),
+            contender,
+        };
+        sheet.add(cell(Contender::Agent), measured(agent_micros, 100));
+        sheet.add(cell(Contender::Fping), measured(1000, 100));
+        sheet
+    }
+
+    #[test]
+    fn ratio_at_the_bound_is_met_and_above_is_missed() {
+        let met = |micros| {
+            judge(&sheet(micros))
+                .into_iter()
+                .find(|verdict| verdict.what.contains("/ fping"))
+                .unwrap()
+                .met
+        };
+        assert!(met(600));
+        assert!(!met(610));
+    }
+
+    #[test]
+    fn bounds_without_figures_are_not_judged() {
+        let verdicts = judge(&sheet(1));
+        assert!(
+            verdicts
+                .iter()
+                .all(|verdict| !verdict.what.contains("smokeping") && !verdict.what.contains("10000"))
+        );
+        assert!(judge(&Sheet::default()).is_empty());
+    }
+
+    #[test]
+    fn false_loss_of_one_round_counts() {
+        let mut sheet = sheet(1);
+        let mut bad = measured(1, 100);
+        bad.reported_lost = Some(1);
+        sheet.add(
+            Cell {
+                place: Place::Loopback,
+                load: Load::Paced(1000),
+                contender: Contender::Agent,
+            },
+            bad,
+        );
+        let verdict = judge(&sheet)
+            .into_iter()
+            .find(|verdict| verdict.what.contains("false loss"))
+            .unwrap();
+        assert!(!verdict.met, "{verdict:?}");
+    }
+}

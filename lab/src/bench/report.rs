@@ -1,0 +1,178 @@
+//! The tables, as Markdown that also reads well in a terminal.
+
+use std::fmt::Write as _;
+
+use clap::ValueEnum as _;
+
+use super::bounds::{Verdict, megabytes};
+use super::measure::{Cell, Measured, Sheet};
+use super::plan::{Contender, Load, Place};
+
+/// One measurement in a line.
+#[must_use]
+pub fn line(one: &Measured) -> String {
+    let lost = one
+        .false_loss()
+        .map_or("not told".to_owned(), |count| count.to_string());
+    format!(
+        "{:6.1} us per echo, {:8.0} echoes/s, RSS {:5.1} MB, false loss {lost}, {:.2} CPUs busy elsewhere",
+        one.cpu_per_echo(),
+        one.rate(),
+        megabytes(one.memory.resident_bytes),
+        one.others
+    )
+}
+
+/// All tables: one per place and load, then the bounds, then what they were measured on.
+#[must_use]
+pub fn text(sheet: &Sheet, verdicts: &[Verdict], machine: &[(String, String)]) -> String {
+    let mut text = String::new();
+    for (place, load) in sheet.tables() {
+        let rows = Contender::value_variants().iter().filter_map(|contender| {
+            row(
+                sheet,
+                Cell {
+                    place,
+                    load,
+                    contender: *contender,
+                },
+            )
+        });
+        let _infallible = writeln!(
+            text,
+            "### {}\n\n{}",
+            title(place, load),
+            table(&HEAD, &rows.collect::<Vec<_>>())
+        );
+    }
+    let rows = verdicts.iter().map(|verdict| {
+        let state = if verdict.met { "met" } else { "**missed**" };
+        [
+            verdict.what.clone(),
+            verdict.required.clone(),
+            verdict.found.clone(),
+            state.to_owned(),
+        ]
+    });
+    let _infallible = writeln!(
+        text,
+        "### Bounds\n\n{}",
+        table(&["what", "required", "found", ""], &rows.collect::<Vec<_>>())
+    );
+    let rows = machine.iter().map(|(name, value)| [name.clone(), value.clone()]);
+    let _infallible = write!(
+        text,
+        "### Measured with\n\n{}",
+        table(&["", ""], &rows.collect::<Vec<_>>())
+    );
+    text
+}
+
+const HEAD: [&str; 10] = [
+    "contender",
+    "CPU per echo, us",
+    "(range)",
+    "echoes/s",
+    "/ fping",
+    "/ surge-ping",
+    "/ bare",
+    "RSS, MB",
+    "peak, MB",
+    "false loss",
+];
+
+fn title(place: Place, load: Load) -> String {
+    match place {
+        Place::Loopback => format!("{load}, loopback"),
+        Place::Wan => format!("{load}, WAN of 40 ms"),
+    }
+}
+
+fn row(sheet: &Sheet, cell: Cell) -> Option<[String; 10]> {
+    let rounds = sheet.rounds(cell);
+    let cpu = sheet.median(cell, Measured::cpu_per_echo)?;
+    let all = || rounds.iter().map(Measured::cpu_per_echo);
+    let (least, most) = (all().fold(f64::INFINITY, f64::min), all().fold(0.0, f64::max));
+    let ratio = |other: Contender| {
+        let ratio = sheet
+            .ratio(cell, other, Measured::cpu_per_echo)
+            .filter(|_| other != cell.contender);
+        ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"))
+    };
+    let memory = |figure: fn(&Measured) -> u64| {
+        let found = sheet
+            .median(cell, |one| megabytes(figure(one)))
+            .filter(|found| *found > 0.0);
+        found.map_or("-".to_owned(), |found| format!("{found:.1}"))
+    };
+    Some([
+        cell.contender.to_string(),
+        format!("{cpu:.1}"),
+        format!("{least:.1}-{most:.1}"),
+        format!("{:.0}", sheet.median(cell, Measured::rate)?),
+        ratio(Contender::Fping),
+        ratio(Contender::SurgePing),
+        ratio(Contender::Bare),
+        memory(|one| one.memory.resident_bytes),
+        memory(|one| one.memory.peak_bytes),
+        false_loss(rounds),
+    ])
+}
+
+/// The sum over all rounds, of as many echoes.
+fn false_loss(rounds: &[Measured]) -> String {
+    let counts = rounds.iter().map(Measured::false_loss).collect::<Option<Vec<_>>>();
+    let sent: u64 = rounds.iter().map(|one| one.whole.requests).sum();
+    counts.map_or("-".to_owned(), |counts| {
+        format!("{} of {sent}", counts.into_iter().sum::<i64>())
+    })
+}
+
+fn table<const N: usize>(head: &[&str; N], rows: &[[String; N]]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([head[column].len(), 3]).max().unwrap_or_default()
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
+    let mut text = String::new();
+    let mut line = |cells: &dyn Fn(usize) -> String| {
+        for (column, width) in widths.into_iter().enumerate() {
+            let _infallible = write!(text, "| {:<width$} ", cells(column));
+        }
+        text.push_str("|\n");
+    };
+    line(&|column| head[column].to_owned());
+    line(&|column| "-".repeat(widths[column]));
+    for row in rows {
+        line(&|column| row[column].clone());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bounds::judge;
+    use super::super::measure::tests::measured;
+    use super::*;
+
+    #[test]
+    fn tables_show_medians_ratios_and_verdicts() {
+        let mut sheet = Sheet::default();
+        for (contender, micros) in [
+            (Contender::Agent, 30_000),
+            (Contender::Fping, 40_000),
+            (Contender::Bare, 10_000),
+        ] {
+            for round in 1..=3 {
+                let cell = Cell {
+                    place: Place::Loopback,
+                    load: Load::Paced(1000),
+                    contender,
+                };
+                sheet.add(cell, measured(micros * round, 1000));
+            }
+        }
+        let machine = [("date".to_owned(), "2001-02-03".to_owned())];
+        insta::assert_snapshot!(text(&sheet, &judge(&sheet), &machine));
+    }
+}
