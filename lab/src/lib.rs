@@ -42,6 +42,8 @@ pub mod namespace;
 
 pub mod wan;
 
+pub mod capture;
+
 pub mod servers;
 
 pub mod world;

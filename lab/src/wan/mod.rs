@@ -1,7 +1,7 @@
 //! The emulated WAN: what happens to a packet between two regions, as values and rules.
 //!
 //! ```text
-//! packet from host --(packet::read)--> Headers --(Router::route with Matrix, now)--> Fate --(corrupt, due::DueQueue)--> host
+//! packet from host --(packet::read)--> Headers --(Router::route with Matrix, now)--> Fate --(corrupt, due)--> host
 //! ```
 //! [`task`] reads and writes the packets, [`control`] changes the [`Matrix`] while it runs.
 

@@ -46,6 +46,27 @@ nix::setsockopt_impl!(
     SetBool
 );
 
+/// Sets how much may wait in a socket: beyond the machine's limit where the right to do so is there, else up to it.
+pub(crate) fn set_receive_buffer(socket: &OwnedFd, bytes: usize) -> Result<(), Errno> {
+    setsockopt(socket, sockopt::RcvBufForce, &bytes).or_else(|_| setsockopt(socket, sockopt::RcvBuf, &bytes))
+}
+
+/// Binds a packet socket to a device of the calling thread's network namespace and answers the device's number.
+///
+/// The kernel's own list of link-layer addresses holds ready-made `sockaddr_ll` values, with protocol 0, which keeps the
+/// one the socket was opened with; making one by hand would need unsafe code.
+pub(crate) fn bind_to_device(socket: &OwnedFd, device: &str) -> Result<usize, Errno> {
+    let mut interfaces = nix::ifaddrs::getifaddrs()?;
+    let address = interfaces.find_map(|interface| {
+        let address = interface.address.filter(|_| interface.interface_name == device)?;
+        address.as_link_addr().copied()
+    });
+    let address = address.ok_or(Errno::ENODEV)?;
+    debug_assert_eq!(address.family(), Some(AddressFamily::Packet));
+    bind(socket.as_raw_fd(), &address)?;
+    Ok(address.ifindex())
+}
+
 /// A packet socket bound to one device.
 #[derive(Debug)]
 pub struct Port {
@@ -65,20 +86,8 @@ impl Port {
         setsockopt(&socket, OffloadHeader, &true).map_err(doing("setting the offload header of"))?;
         setsockopt(&socket, IgnoreOutgoing, &true).map_err(doing("setting the direction of"))?;
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true).map_err(doing("setting the time stamps of"))?;
-        setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES)
-            .or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER_BYTES))
-            .map_err(doing("setting the buffer of"))?;
-        // The kernel's own list of link-layer addresses holds ready-made `sockaddr_ll` values, with protocol 0, which
-        // keeps the one the socket was opened with; making one by hand would need unsafe code.
-        let mut interfaces = nix::ifaddrs::getifaddrs().map_err(doing("listing the devices for"))?;
-        let address = interfaces
-            .find_map(|interface| {
-                let address = interface.address.filter(|_| interface.interface_name == device)?;
-                address.as_link_addr().copied()
-            })
-            .ok_or_else(|| doing("finding the device of")(Errno::ENODEV))?;
-        debug_assert_eq!(address.family(), Some(AddressFamily::Packet));
-        bind(socket.as_raw_fd(), &address).map_err(doing("binding"))?;
+        set_receive_buffer(&socket, RECEIVE_BUFFER_BYTES).map_err(doing("setting the buffer of"))?;
+        bind_to_device(&socket, device).map_err(doing("binding"))?;
         Ok(Self { socket })
     }
 
