@@ -94,7 +94,7 @@ fn first_line(command: &mut Command, arguments: &[&str]) -> String {
     // fping begins with its own place, `smokeping_prober` ends with where it was built.
     let line = line.split_once(" (branch").map_or(line, |(line, _)| line);
     let words = line.split(' ').map(|word| word.rsplit('/').next().unwrap_or_default());
-    words.collect::<Vec<_>>().join(" ")
+    words.collect::<Vec<_>>().join(" ").trim().to_owned()
 }
 
 fn locked_version<'a>(lock: &'a str, package: &str) -> Option<&'a str> {
