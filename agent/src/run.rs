@@ -15,7 +15,8 @@ use crate::plan::admission::HardLimits;
 use crate::plan::dial::Dialer;
 use crate::plan::{self, PlanState};
 use crate::probe::http::client::{HttpProber, HttpProberError};
-use crate::probe::icmp::portable::{OpenError, PortableSocket};
+use crate::probe::icmp::open::OpenError;
+use crate::probe::icmp::task::Backend;
 use crate::probe::{http, icmp};
 use crate::push::PushError;
 use crate::schedule::task::Probers;
@@ -23,10 +24,8 @@ use crate::{VERSION, random, schedule};
 
 /// Changes that wait for the schedule: a large plan passes in pieces.
 const CHANGES_QUEUE: usize = 1024;
-/// Due echoes that wait for their prober: half a second of the largest fleet we test with.
-const ICMP_QUEUE: usize = 4096;
-/// Due HTTP probes that wait for their prober.
-const HTTP_QUEUE: usize = 1024;
+/// Ticks whose probes wait for their prober.
+const DUE_QUEUE: usize = 64;
 /// Events that wait for the ledger.
 const EVENTS_QUEUE: usize = 8192;
 /// The lease before a planner named one: the planner's default.
@@ -129,11 +128,12 @@ fn build(
 ) -> Result<JoinSet<Part>, RunError> {
     let networks: Arc<[_]> = settings.limits.allowed_networks.clone().into();
     let random = random::word();
-    let echo = PortableSocket::open(random)?;
+    let echo = Backend::open(settings.icmp.backend, random)?;
     let http = HttpProber::new(settings.limits.http_ca_file.as_deref(), networks.to_vec())?;
     let (changes, change_queue) = mpsc::channel(CHANGES_QUEUE);
-    let (icmp_due, icmp_queue) = mpsc::channel(ICMP_QUEUE);
-    let (http_due, http_queue) = mpsc::channel(HTTP_QUEUE);
+    let (icmp_due, icmp_queue) = mpsc::channel(DUE_QUEUE);
+    let (tcp_due, _tcp_queue) = mpsc::channel(DUE_QUEUE);
+    let (http_due, http_queue) = mpsc::channel(DUE_QUEUE);
     let (events, happened) = mpsc::channel(EVENTS_QUEUE);
     let state = PlanState::new(hard_limits(settings.limits.limits, &networks), FIRST_LEASE);
     let (status, published) = watch::channel(state.status(false));
@@ -160,6 +160,7 @@ fn build(
 
     let probers = Probers {
         icmp: icmp_due,
+        tcp: tcp_due,
         http: http_due,
     };
     let mut parts = JoinSet::new();

@@ -14,13 +14,12 @@ use tracing_logfmt::{EventsFormatter, FieldsFormatter};
 use tracing_subscriber::fmt::layer;
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::{EnvFilter, Registry};
-use xprober_config::agent::AgentSettings;
+use xprober_config::agent::{AgentSettings, IcmpBackend};
 use xprober_proto::{HostName, HttpSpec, IcmpSpec, ProbeSpec, Target};
 
 use crate::cli::{Format, HttpArgs, Level, PingArgs, RunArgs, SettingsArgs, Verb};
 use crate::probe::http::client::HttpProber;
 use crate::probe::http::report;
-use crate::probe::icmp::portable::PortableSocket;
 use crate::probe::icmp::report::Summary;
 use crate::probe::{Due, icmp};
 use crate::samples::Event;
@@ -74,7 +73,7 @@ fn ping(args: &PingArgs) -> Result<()> {
     log(Level::Warn, Format::Logfmt)?;
     let random = random::word();
     let results = runtime()?.block_on(async {
-        let socket = PortableSocket::open(random)?;
+        let socket = icmp::task::Backend::open(IcmpBackend::Auto, random)?;
         let (due, queue) = mpsc::channel(args.hosts.len());
         let (events, results) = mpsc::channel(args.hosts.len());
         let prober = icmp::task::run(socket, random, everywhere()?.into(), queue, events);
@@ -93,16 +92,17 @@ fn ping(args: &PingArgs) -> Result<()> {
 }
 
 /// Makes every host due, `count` times.
-async fn send_each(args: &PingArgs, due: mpsc::Sender<Due>) {
+async fn send_each(args: &PingArgs, due: mpsc::Sender<Vec<Due>>) {
     let targets: Vec<Arc<Target>> = args.hosts.iter().filter_map(|host| echo_target(args, host)).collect();
     let mut ticks = tokio::time::interval(args.interval);
     for _ in 0..args.count {
         let scheduled = ticks.tick().await.into_std();
-        for target in &targets {
-            let target = Arc::clone(target);
-            // Closed only when the prober is gone, and then nothing comes back either.
-            let _ = due.send(Due { target, scheduled }).await;
-        }
+        let batch = targets.iter().map(|target| Due {
+            target: Arc::clone(target),
+            scheduled,
+        });
+        // Closed only when the prober is gone, and then nothing comes back either.
+        let _ = due.send(batch.collect()).await;
     }
 }
 

@@ -3,7 +3,13 @@
 //! Every probe that left ends in exactly one [`EchoResult`] or [`HttpResult`], and only once its window has closed: nothing in flight is
 //! ever counted.
 
+pub mod resolve;
+
+pub mod errno;
+
 pub mod icmp;
+
+pub mod tcp;
 
 pub mod http;
 

@@ -5,14 +5,17 @@
 //!                        now ------^
 //! ```
 //!
-//! A target's ticks lie at `origin + phase + n * interval`. The phase is a stable hash of the two ids, so starts are
-//! spread over the interval, and neither a changed plan nor an early or late reply moves them. Pure: [`task`] holds the
-//! clock.
+//! A target's slots begin at `origin + phase + n * interval`. The phase is a stable hash of the two ids, so starts are
+//! spread over the interval, and neither a changed plan nor an early or late reply moves them.
+//!
+//! Probes leave together on a coarse tick, a small part of the shortest interval: waking up costs more than sending. A
+//! probe leaves at the first tick of its slot; one whose tick passed too long ago is skipped and counted, never made up
+//! for, so that nothing bunches after a pause. Pure: [`task`] holds the clock.
 
 pub mod task;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::hash::Hasher as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,19 +26,35 @@ use xprober_proto::{AgentId, Target, TargetId};
 use crate::plan::Change;
 use crate::probe::Due;
 
-/// A tick that is later than this part of its interval is skipped.
+/// A slot that began longer ago than this part of its interval is skipped.
 ///
-/// A quarter keeps a short hiccup harmless and still keeps a long one from sending a whole interval's probes at once:
-/// at most a quarter of the fleet shares the moment after it.
-const SKIP_LATER_THAN: u32 = 4;
+/// After a pause the slots of this part of the interval are due at once, so it bounds the burst: twice what leaves on an
+/// ordinary tick.
+const SKIP_LATER_THAN: u32 = 10;
+/// However short the interval, a slot is not skipped before it is this late: a busy machine wakes us later than that.
+const NEVER_SKIP_BEFORE: Duration = Duration::from_millis(50);
+
+/// The tick is this part of the shortest interval, so that every probe stays inside the first part of its slot.
+const TICKS_PER_INTERVAL: u32 = 20;
+/// Longest tick: what leaves together stays a small burst.
+const LONGEST_TICK: Duration = Duration::from_millis(50);
+/// Shortest tick; below it batches save nothing.
+const SHORTEST_TICK: Duration = Duration::from_millis(1);
+/// Most probes that should share a tick: a longer burst is a load of its own for a small line or receive queue.
+const PROBES_PER_TICK: u128 = 128;
 
 /// What the schedule says at one moment.
 #[derive(Debug, Clone)]
 pub enum Tick {
     /// This probe leaves now.
     Due(Due),
-    /// So many ticks of one target passed too long ago to be made up for.
-    Skipped(u64),
+    /// Ticks of one target passed too long ago to be made up for.
+    Skipped {
+        /// Whose.
+        target: Arc<Target>,
+        /// How many.
+        ticks: u64,
+    },
 }
 
 #[derive(Debug)]
@@ -45,7 +64,7 @@ struct Entry {
     generation: u64,
 }
 
-/// Every target's next tick.
+/// Every target's next slot.
 #[derive(Debug)]
 pub struct Schedule {
     agent: AgentId,
@@ -53,6 +72,8 @@ pub struct Schedule {
     entries: HashMap<TargetId, Entry>,
     heap: BinaryHeap<Reverse<(Instant, u64, TargetId)>>,
     generation: u64,
+    /// How many targets have each interval.
+    intervals: BTreeMap<Duration, u64>,
 }
 
 impl Schedule {
@@ -65,6 +86,7 @@ impl Schedule {
             entries: HashMap::new(),
             heap: BinaryHeap::new(),
             generation: 0,
+            intervals: BTreeMap::new(),
         }
     }
 
@@ -84,7 +106,11 @@ impl Schedule {
     /// interval did.
     pub fn apply(&mut self, change: &Change, now: Instant) {
         match change {
-            Change::Remove(id) => drop(self.entries.remove(id)),
+            Change::Remove(id) => {
+                if let Some(entry) = self.entries.remove(id) {
+                    self.forget(entry.target.interval);
+                }
+            }
             Change::Lines(_) => {}
             Change::Upsert(target) => {
                 if let Some(entry) = self.entries.get_mut(&target.id)
@@ -93,33 +119,64 @@ impl Schedule {
                     entry.target = Arc::clone(target);
                     return;
                 }
-                let next = self.first_tick_after(target, now);
+                if let Some(entry) = self.entries.get(&target.id) {
+                    self.forget(entry.target.interval);
+                }
+                *self.intervals.entry(target.interval).or_default() += 1;
+                let next = self.first_slot_after(target, now);
                 self.insert(Arc::clone(target), next);
             }
         }
         self.shed();
     }
 
-    /// When [`Schedule::pop`] has something to say next.
+    /// Time between two ticks, by the targets that there are.
     #[must_use]
-    pub fn next_deadline(&mut self) -> Option<Instant> {
+    pub fn tick(&self) -> Duration {
+        let Some(shortest) = self.intervals.keys().next() else {
+            return LONGEST_TICK;
+        };
+        let probes_per_second: u128 = self
+            .intervals
+            .iter()
+            .map(|(interval, targets)| rate(*interval, *targets))
+            .sum();
+        let for_rate = (PROBES_PER_TICK * 1_000_000_000) / probes_per_second.max(1);
+        let for_rate = Duration::from_nanos(u64::try_from(for_rate).unwrap_or(u64::MAX));
+        (*shortest / TICKS_PER_INTERVAL)
+            .min(for_rate)
+            .clamp(SHORTEST_TICK, LONGEST_TICK)
+    }
+
+    /// The next tick at which [`Schedule::pop`] has something to say.
+    #[must_use]
+    pub fn next_tick(&mut self) -> Option<Instant> {
+        let slot = self.next_slot()?;
+        let (tick, since) = (self.tick().as_nanos(), slot.saturating_duration_since(self.origin));
+        let ticks = since.as_nanos().div_ceil(tick);
+        // Both are sane lengths of time: 584 years fit.
+        Some(self.origin + Duration::from_nanos(u64::try_from(ticks * tick).unwrap_or(u64::MAX)))
+    }
+
+    fn next_slot(&mut self) -> Option<Instant> {
         self.drop_overtaken();
         self.heap.peek().map(|Reverse((at, _, _))| *at)
     }
 
-    /// Takes the earliest tick that is due at `now`; `None` when all others lie ahead.
+    /// Takes the earliest slot that has begun at `now`; `None` when all others lie ahead.
     pub fn pop(&mut self, now: Instant) -> Option<Tick> {
-        if self.next_deadline()? > now {
+        if self.next_slot()? > now {
             return None;
         }
         let Reverse((scheduled, _, id)) = self.heap.pop()?;
         let target = Arc::clone(&self.entries.get(&id)?.target);
         let late = now.saturating_duration_since(scheduled);
-        if late > target.interval / SKIP_LATER_THAN {
+        if late > (target.interval / SKIP_LATER_THAN).max(NEVER_SKIP_BEFORE) {
             let missed = 1 + late.as_nanos() / target.interval.as_nanos().max(1);
-            let next = self.first_tick_after(&target, now);
-            self.insert(target, next);
-            return Some(Tick::Skipped(u64::try_from(missed).unwrap_or(u64::MAX)));
+            let next = self.first_slot_after(&target, now);
+            self.insert(Arc::clone(&target), next);
+            let ticks = u64::try_from(missed).unwrap_or(u64::MAX);
+            return Some(Tick::Skipped { target, ticks });
         }
         self.insert(Arc::clone(&target), scheduled + target.interval);
         Some(Tick::Due(Due { target, scheduled }))
@@ -158,8 +215,17 @@ impl Schedule {
         }
     }
 
-    /// The first tick strictly after `now`.
-    fn first_tick_after(&self, target: &Target, now: Instant) -> Instant {
+    fn forget(&mut self, interval: Duration) {
+        if let Some(targets) = self.intervals.get_mut(&interval) {
+            *targets -= 1;
+            if *targets == 0 {
+                self.intervals.remove(&interval);
+            }
+        }
+    }
+
+    /// The first slot that begins strictly after `now`.
+    fn first_slot_after(&self, target: &Target, now: Instant) -> Instant {
         let phase = phase(&self.agent, &target.id, target.interval);
         let first = self.origin + phase;
         if now < first {
@@ -172,7 +238,12 @@ impl Schedule {
     }
 }
 
-/// Where in its interval a target's ticks lie: the same for the same two ids on every machine and in every version.
+/// Probes per second, rounded up, of so many targets with this interval.
+fn rate(interval: Duration, targets: u64) -> u128 {
+    (u128::from(targets) * 1_000_000_000).div_ceil(interval.as_nanos().max(1))
+}
+
+/// Where in its interval a target's slots begin: the same for the same two ids on every machine and in every version.
 #[must_use]
 pub fn phase(agent: &AgentId, target: &TargetId, interval: Duration) -> Duration {
     let mut hasher = SipHasher13::new();

@@ -1,13 +1,15 @@
 //! Keeps the schedule's time: changes in, due probes out.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::error::{SendError, TrySendError};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
-use xprober_proto::{AgentId, ProbeKind};
+use xprober_proto::{AgentId, ProbeKind, Target};
 
 use super::{Schedule, Tick};
 use crate::plan::Change;
@@ -17,22 +19,23 @@ use crate::samples::Event;
 /// How often lateness is reported: well inside the shortest sensible push interval.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// Where due probes go, by kind.
+/// Where due probes go, by kind: those of one tick together.
 #[derive(Debug, Clone)]
 pub struct Probers {
     /// The ICMP prober.
-    pub icmp: mpsc::Sender<Due>,
+    pub icmp: mpsc::Sender<Vec<Due>>,
+    /// The TCP prober.
+    pub tcp: mpsc::Sender<Vec<Due>>,
     /// The HTTP prober.
-    pub http: mpsc::Sender<Due>,
+    pub http: mpsc::Sender<Vec<Due>>,
 }
 
 impl Probers {
-    fn of(&self, kind: ProbeKind) -> Option<&mpsc::Sender<Due>> {
+    const fn of(&self, kind: ProbeKind) -> &mpsc::Sender<Vec<Due>> {
         match kind {
-            ProbeKind::Icmp => Some(&self.icmp),
-            ProbeKind::Http => Some(&self.http),
-            // Not announced in the Hello and refused by admission; no prober takes it.
-            ProbeKind::Tcp => None,
+            ProbeKind::Icmp => &self.icmp,
+            ProbeKind::Tcp => &self.tcp,
+            ProbeKind::Http => &self.http,
         }
     }
 }
@@ -46,7 +49,7 @@ struct Lateness {
 /// Runs until `shutdown`, or until the sender of `changes` is gone.
 ///
 /// Every change goes on to `events` before anything is sent to a target it names. A prober that does not keep up never
-/// blocks the others: what does not fit into its channel counts as a skipped tick. Dropping `probers` at the end tells
+/// blocks the others: what does not fit into its channel counts as skipped. Dropping `probers` at the end tells
 /// the probers that nothing follows.
 pub async fn run(
     agent: AgentId,
@@ -59,7 +62,8 @@ pub async fn run(
     let mut lateness = Lateness::default();
     let mut report_at = Instant::now() + REPORT_EVERY;
     loop {
-        let wake = schedule.next_deadline().map_or(report_at, |next| next.min(report_at));
+        let tick = schedule.next_tick();
+        let wake = tick.map_or(report_at, |next| next.min(report_at));
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
@@ -74,48 +78,61 @@ pub async fn run(
             () = sleep_until(wake.into()) => {}
         }
         let now = Instant::now();
-        while let Some(tick) = schedule.pop(now) {
-            match tick {
-                Tick::Skipped(ticks) => lateness.skipped += ticks,
-                Tick::Due(due) => dispatch(due, &probers, &mut lateness),
+        if let Some(tick) = tick.filter(|tick| *tick <= now) {
+            lateness.max = lateness.max.max(now - tick);
+            for (target, ticks) in serve(&mut schedule, now, &probers) {
+                lateness.skipped += ticks;
+                if events.send(Event::Missed { target, ticks }).await.is_err() {
+                    break;
+                }
             }
         }
         if now >= report_at {
             report_at = now + REPORT_EVERY;
-            let Lateness { skipped, max } = std::mem::take(&mut lateness);
-            let event = Event::Lateness {
-                skipped,
-                max_lateness: max,
-            };
-            if events.send(event).await.is_err() {
+            if report(&mut lateness, &events).await.is_err() {
                 break;
-            }
-            if skipped > 0 {
-                warn!(ticks = skipped, max_lateness = ?max, "probes skipped: this agent was behind its schedule");
             }
         }
     }
     debug!(targets = schedule.len(), "schedule stopped");
 }
 
-fn dispatch(due: Due, probers: &Probers, lateness: &mut Lateness) {
-    lateness.max = lateness
-        .max
-        .max(Instant::now().saturating_duration_since(due.scheduled));
-    let Some(prober) = probers.of(due.target.probe.kind()) else {
-        lateness.skipped += 1;
-        return;
-    };
-    match prober.try_send(due) {
-        Ok(()) => {}
-        Err(TrySendError::Full(_) | TrySendError::Closed(_)) => lateness.skipped += 1,
+/// Hands every probe that is due to the prober of its kind; answers with those that will never leave.
+fn serve(schedule: &mut Schedule, now: Instant, probers: &Probers) -> Vec<(Arc<Target>, u64)> {
+    let mut missed = Vec::new();
+    let mut due: BTreeMap<ProbeKind, Vec<Due>> = BTreeMap::new();
+    while let Some(tick) = schedule.pop(now) {
+        match tick {
+            Tick::Skipped { target, ticks } => missed.push((target, ticks)),
+            Tick::Due(probe) => due.entry(probe.target.probe.kind()).or_default().push(probe),
+        }
     }
+    for (kind, batch) in due {
+        match probers.of(kind).try_send(batch) {
+            Ok(()) => {}
+            Err(TrySendError::Full(batch) | TrySendError::Closed(batch)) => {
+                missed.extend(batch.into_iter().map(|due| (due.target, 1)));
+            }
+        }
+    }
+    missed
+}
+
+async fn report(lateness: &mut Lateness, events: &mpsc::Sender<Event>) -> Result<(), SendError<Event>> {
+    let Lateness { skipped, max } = std::mem::take(lateness);
+    if skipped > 0 {
+        warn!(ticks = skipped, max_lateness = ?max, "probes skipped: this agent was behind its schedule");
+    }
+    let event = Event::Lateness {
+        skipped,
+        max_lateness: max,
+    };
+    events.send(event).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use tokio::time::timeout_at;
     use xprober_proto::{IcmpSpec, ProbeSpec, Target};
 
@@ -135,24 +152,25 @@ mod tests {
         let (changes, receiver) = mpsc::channel(8);
         let (icmp, mut due) = mpsc::channel(1);
         let (http, _keep) = mpsc::channel(1);
+        let (tcp, _keep_too) = mpsc::channel(1);
         let (events, mut seen) = mpsc::channel(8);
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(run(
             "vm1".parse().unwrap(),
             receiver,
-            Probers { icmp, http },
+            Probers { icmp, tcp, http },
             events,
             shutdown.clone(),
         ));
         changes.send(Change::Upsert(target("a"))).await.unwrap();
         let first = due.recv().await.unwrap();
-        assert_eq!(first.target.id.as_str(), "a");
+        assert_eq!(first[0].target.id.as_str(), "a");
         assert!(matches!(seen.try_recv(), Ok(Event::Change(Change::Upsert(_)))));
         // Nobody takes further probes: the channel of one fills, the rest is counted, and the task lives on.
         let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
         let skipped = timeout_at(deadline, async {
             loop {
-                if let Some(Event::Lateness { skipped: 1.., .. }) = seen.recv().await {
+                if let Some(Event::Missed { ticks: 1.., .. }) = seen.recv().await {
                     break;
                 }
             }

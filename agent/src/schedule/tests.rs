@@ -34,12 +34,12 @@ fn ticks_follow_each_other_at_the_interval_whenever_they_are_taken() {
     let origin = Instant::now();
     let mut schedule = schedule(origin);
     schedule.apply(&Change::Upsert(target("a", 1000)), origin);
-    let first = schedule.next_deadline().unwrap();
+    let first = schedule.next_slot().unwrap();
     assert!(schedule.pop(origin).is_none());
-    let late = first + Duration::from_millis(200);
+    let late = first + Duration::from_millis(90);
     assert_eq!(due(schedule.pop(late)).scheduled, first);
     assert_eq!(
-        schedule.next_deadline(),
+        schedule.next_slot(),
         Some(first + Duration::from_secs(1)),
         "lateness does not add up"
     );
@@ -50,11 +50,11 @@ fn after_a_suspend_the_missed_ticks_are_counted_and_the_next_lies_ahead_on_the_s
     let origin = Instant::now();
     let mut schedule = schedule(origin);
     schedule.apply(&Change::Upsert(target("a", 1000)), origin);
-    let first = schedule.next_deadline().unwrap();
+    let first = schedule.next_slot().unwrap();
     let awake = first + Duration::from_millis(10_300);
-    assert!(matches!(schedule.pop(awake), Some(Tick::Skipped(11))));
+    assert!(matches!(schedule.pop(awake), Some(Tick::Skipped { ticks: 11, .. })));
     assert!(schedule.pop(awake).is_none());
-    assert_eq!(schedule.next_deadline(), Some(first + Duration::from_secs(11)));
+    assert_eq!(schedule.next_slot(), Some(first + Duration::from_secs(11)));
 }
 
 #[test]
@@ -62,14 +62,14 @@ fn a_change_of_content_keeps_the_tick_and_a_change_of_interval_moves_it() {
     let origin = Instant::now();
     let mut schedule = schedule(origin);
     schedule.apply(&Change::Upsert(target("a", 1000)), origin);
-    let first = schedule.next_deadline().unwrap();
+    let first = schedule.next_slot().unwrap();
     let mut renamed = (*target("a", 1000)).clone();
     renamed.name = "other".to_owned();
     schedule.apply(&Change::Upsert(Arc::new(renamed)), origin + Duration::from_millis(1));
-    assert_eq!(schedule.next_deadline(), Some(first));
+    assert_eq!(schedule.next_slot(), Some(first));
     assert_eq!(due(schedule.pop(first)).target.name, "other");
     schedule.apply(&Change::Upsert(target("a", 100)), first);
-    assert!(schedule.next_deadline().unwrap() <= first + Duration::from_millis(100));
+    assert!(schedule.next_slot().unwrap() <= first + Duration::from_millis(100));
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn a_removed_target_is_never_due_and_leaves_nothing_behind() {
         schedule.apply(&Change::Remove(id.parse().unwrap()), origin);
     }
     assert!(schedule.is_empty());
-    assert_eq!(schedule.next_deadline(), None);
+    assert_eq!(schedule.next_slot(), None);
     assert!(schedule.heap.len() <= 64);
 }
 
@@ -103,6 +103,52 @@ fn phases_are_stable_and_spread_over_the_interval() {
         fixed,
         phase(&"vm2".parse().unwrap(), &"icmp:vm3".parse().unwrap(), interval)
     );
+}
+
+#[test]
+fn the_tick_follows_the_shortest_interval_and_the_rate() {
+    let origin = Instant::now();
+    let mut schedule = schedule(origin);
+    assert_eq!(schedule.tick(), LONGEST_TICK);
+    for n in 0..1000 {
+        schedule.apply(&Change::Upsert(target(&format!("t{n}"), 1000)), origin);
+    }
+    assert_eq!(schedule.tick(), Duration::from_millis(50), "50 probes a tick");
+    for n in 1000..10_000 {
+        schedule.apply(&Change::Upsert(target(&format!("t{n}"), 1000)), origin);
+    }
+    assert_eq!(schedule.tick(), Duration::from_micros(12_800), "128 probes a tick");
+    schedule.apply(&Change::Upsert(target("fast", 100)), origin);
+    assert_eq!(schedule.tick(), Duration::from_millis(5));
+    schedule.apply(&Change::Remove("fast".parse().unwrap()), origin);
+    assert!(
+        schedule.tick() > Duration::from_millis(5),
+        "nothing of a removed target stays"
+    );
+}
+
+#[test]
+fn after_a_pause_nothing_bunches_and_every_target_takes_up_its_phase_again() {
+    let origin = Instant::now();
+    let mut schedule = schedule(origin);
+    for n in 0..1000 {
+        schedule.apply(&Change::Upsert(target(&format!("t{n}"), 1000)), origin);
+    }
+    let awake = origin + Duration::from_millis(3500);
+    let ticks: Vec<Tick> = std::iter::from_fn(|| schedule.pop(awake)).collect();
+    assert_eq!(ticks.len(), 1000);
+    assert!(
+        ticks
+            .iter()
+            .all(|tick| matches!(tick, Tick::Skipped { ticks: 3..=4, .. }))
+    );
+    let mut most = 0;
+    for tick in 1..=20 {
+        let now = awake + tick * Duration::from_millis(50);
+        let due = std::iter::from_fn(|| schedule.pop(now)).count();
+        most = most.max(due);
+    }
+    assert!(most < 100, "{most} of 1,000 left on one of 20 ticks");
 }
 
 #[derive(Debug, Clone)]
@@ -158,11 +204,11 @@ proptest! {
                     let (mut skipped, mut last) = (0, None);
                     while let Some(tick) = schedule.pop(now) {
                         match tick {
-                            Tick::Skipped(count) => skipped += count,
+                            Tick::Skipped { ticks, .. } => skipped += ticks,
                             Tick::Due(due) => {
                                 let (interval, next) = model.get_mut(&due.target.id).unwrap();
                                 prop_assert_eq!(due.scheduled, *next);
-                                prop_assert!(now - due.scheduled <= *interval / SKIP_LATER_THAN);
+                                prop_assert!(now - due.scheduled <= (*interval / SKIP_LATER_THAN).max(NEVER_SKIP_BEFORE));
                                 prop_assert!(last.is_none_or(|last| last <= due.scheduled));
                                 last = Some(due.scheduled);
                                 *next += *interval;
@@ -180,7 +226,13 @@ proptest! {
                 }
             }
             let earliest = model.values().map(|(_, next)| *next).min();
-            prop_assert_eq!(schedule.next_deadline(), earliest);
+            prop_assert_eq!(schedule.next_slot(), earliest);
+            // The tick at which a slot is served lies in the slot, within its first part.
+            if let (Some(slot), Some(tick)) = (earliest, schedule.next_tick()) {
+                prop_assert!(tick >= slot && tick - slot < schedule.tick());
+            }
+            let shortest = model.values().map(|(interval, _)| *interval).min();
+            prop_assert!(shortest.is_none_or(|shortest| schedule.tick() <= shortest / TICKS_PER_INTERVAL));
             prop_assert_eq!(schedule.len(), model.len());
         }
     }

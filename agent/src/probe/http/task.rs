@@ -1,5 +1,6 @@
 //! The loop of the HTTP probe.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -23,7 +24,7 @@ const MAX_CONCURRENT: usize = 256;
 /// probe that found no slot for a whole interval is skipped and reported as such.
 pub async fn run(
     prober: Arc<HttpProber>,
-    due: mpsc::Receiver<Due>,
+    due: mpsc::Receiver<Vec<Due>>,
     events: mpsc::Sender<Event>,
     shutdown: CancellationToken,
 ) {
@@ -34,19 +35,23 @@ pub async fn run(
 pub(super) async fn run_at_most(
     concurrent: usize,
     prober: Arc<HttpProber>,
-    mut due: mpsc::Receiver<Due>,
+    mut due: mpsc::Receiver<Vec<Due>>,
     events: mpsc::Sender<Event>,
     shutdown: CancellationToken,
 ) {
     let slots = Arc::new(Semaphore::new(concurrent));
     let mut running = JoinSet::new();
+    let mut waiting = VecDeque::new();
     loop {
         while let Some(ended) = running.try_join_next() {
             note(ended);
         }
         let next = async {
             let slot = Arc::clone(&slots).acquire_owned().await.ok()?;
-            Some((due.recv().await?, slot))
+            while waiting.is_empty() {
+                waiting.extend(due.recv().await?);
+            }
+            Some((waiting.pop_front()?, slot))
         };
         tokio::select! {
             biased;

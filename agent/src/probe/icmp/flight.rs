@@ -5,186 +5,320 @@
 //!   sent        +timeout      +grace
 //!    |------ ok ----|--- late ---|  closed: the outcome is counted
 //!    |   a copy of a reply counts as a duplicate until here
+//!
+//!   number of an echo:  | counter, 48 bits | slot, 16 bits |     the slot is the sequence on the wire,
+//!   slots:  [0] [1] [2] ... at most 65,536                       so a reply leads to its echo without a search
 //! ```
 //!
-//! Pure: stamps come with the events.
+//! A slot is free again when its window has closed, and goes to the end of the queue of free slots: a sequence comes back
+//! as late as it can. Pure: stamps come with the events.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use xprober_proto::Target;
 
+use super::clock::{Reading, Wall};
 use super::packet::{Content, sequence};
-use crate::probe::{EchoResult, Outcome};
+use crate::probe::{EchoResult, Outcome, Reason, Stamp};
 
-/// Most echoes in flight: half of the sequences of one address, so that a free one is found at once.
-pub const MAX_IN_FLIGHT: usize = 32_768;
+/// Most echoes in flight: one for each sequence.
+pub const MAX_IN_FLIGHT: usize = 1 << 16;
+/// So many slots are taken into use before one is used again.
+const FIRST_SLOTS: usize = 1024;
 /// The grace for late replies is as long as the timeout, but no longer than this: a reply so late helps nobody, and the
 /// results of the whole window wait for it.
 pub const MAX_GRACE: Duration = Duration::from_secs(1);
 /// When we are behind by more than this, silence and slow replies are our own fault.
 pub const STALLED_AFTER: Duration = Duration::from_millis(100);
+/// Faults of our own are remembered for longer than any window is open.
+const REMEMBER_FAULTS: Duration = Duration::from_mins(3);
+/// A wall clock that runs differently from the monotonic one by no more than this, and by no more than a thousandth of the
+/// time, is being disciplined (NTP slews by up to 500 ppm); beyond, it was set.
+const SLEW: Duration = Duration::from_micros(500);
 
-/// Identifies an echo on the wire while it is in flight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Identifies an echo by what a packet about it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
-    /// Where it went.
-    pub to: IpAddr,
-    /// Its sequence.
+    /// Sequence on the wire.
     pub sequence: u16,
+    /// Number in the payload, where enough of it came back.
+    pub number: Option<u64>,
+    /// Where the echo went, where the packet says it.
+    pub to: Option<IpAddr>,
+}
+
+/// What is known of the arrival of a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// When we read it.
+    pub read: Reading,
+    /// When it arrived, by the kernel.
+    pub stamp: Option<Wall>,
+    /// Time to live or hop limit that was left.
+    pub ttl: Option<u8>,
+    /// How much of the time until `read` may be our own delay.
+    pub behind: Duration,
+}
+
+#[derive(Debug)]
+enum Verdict {
+    Silent,
+    Refused(Outcome, Option<Reason>),
+    Replied(Arrival),
 }
 
 #[derive(Debug)]
 struct Flight {
     target: Arc<Target>,
+    to: IpAddr,
     number: u64,
     payload_bytes: u16,
-    sent: Instant,
+    sent: Reading,
+    /// When it left, by the kernel.
+    left: Option<Wall>,
     closes: Instant,
-    verdict: Option<(Outcome, Option<Duration>)>,
+    verdict: Verdict,
     duplicates: u32,
+}
+
+#[derive(Debug)]
+struct Fault {
+    from: Instant,
+    to: Instant,
+    reason: Reason,
 }
 
 /// Every echo whose window is open.
 #[derive(Debug, Default)]
 pub struct Flights {
-    open: HashMap<Key, Flight>,
-    closing: BinaryHeap<Reverse<(Instant, u64, IpAddr)>>,
-    last_number: u64,
+    slots: Vec<Option<Flight>>,
+    free: VecDeque<u16>,
+    closing: BinaryHeap<Reverse<(Instant, u64)>>,
+    open: usize,
+    unanswered: usize,
+    counter: u64,
+    faults: VecDeque<Fault>,
 }
 
 impl Flights {
-    /// Starts empty; `first_number` is random, so that a restart does not repeat its sequences.
+    /// Starts empty; `random` keeps a restart from repeating the numbers of before.
     #[must_use]
-    pub fn new(first_number: u64) -> Self {
+    pub fn new(random: u64) -> Self {
         Self {
-            last_number: first_number,
+            counter: random,
             ..Self::default()
         }
     }
 
     /// Number of open windows.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.open.len()
+    pub const fn len(&self) -> usize {
+        self.open
     }
 
     /// Tells whether nothing is in flight.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.open.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.open == 0
     }
 
-    /// Chooses the number of the next echo to `to`: its sequence is not in flight to that address. `None` when too many
-    /// echoes are in flight.
-    pub fn next_number(&mut self, to: IpAddr) -> Option<u64> {
-        if self.open.len() >= MAX_IN_FLIGHT {
-            return None;
-        }
-        loop {
-            self.last_number = self.last_number.wrapping_add(1);
-            let key = Key {
-                to,
-                sequence: sequence(self.last_number),
-            };
-            if !self.open.contains_key(&key) {
-                return Some(self.last_number);
-            }
-        }
+    /// Number of open windows in which nothing has come back.
+    #[must_use]
+    pub const fn unanswered(&self) -> usize {
+        self.unanswered
     }
 
-    /// Opens the window of the echo `number` that left at `sent`.
-    pub fn depart(&mut self, to: IpAddr, number: u64, payload_bytes: u16, target: Arc<Target>, sent: Instant) {
-        let closes = sent + target.timeout + target.timeout.min(MAX_GRACE);
-        let key = Key {
-            to,
-            sequence: sequence(number),
-        };
-        self.closing.push(Reverse((closes, number, to)));
+    /// Opens the window of an echo that is about to leave and chooses its number, which is in no other open window and
+    /// whose low 16 bits are the sequence. `None` when [`MAX_IN_FLIGHT`] are open.
+    pub fn open(&mut self, target: Arc<Target>, to: IpAddr, payload_bytes: u16, sent: Reading) -> Option<u64> {
+        let slot = self.free_slot()?;
+        self.counter = self.counter.wrapping_add(1);
+        let number = (self.counter << 16) | u64::from(slot);
+        let closes = sent.at + target.timeout + target.timeout.min(MAX_GRACE);
         let flight = Flight {
             target,
+            to,
             number,
             payload_bytes,
             sent,
+            left: None,
             closes,
-            verdict: None,
+            verdict: Verdict::Silent,
             duplicates: 0,
         };
-        self.open.insert(key, flight);
+        *self.slots.get_mut(usize::from(slot))? = Some(flight);
+        self.closing.push(Reverse((closes, number)));
+        self.open += 1;
+        self.unanswered += 1;
+        Some(number)
     }
 
-    /// Takes a reply that arrived at `at`; `behind` is how much of that may be our own delay.
+    /// Takes an echo back that could not leave.
+    pub fn abort(&mut self, number: u64) -> Option<Arc<Target>> {
+        self.take(number).map(|flight| flight.target)
+    }
+
+    /// Takes the moment right before an echo was handed to the kernel.
+    pub fn sent(&mut self, number: u64, sent: Reading) {
+        let key = Key {
+            sequence: sequence(number),
+            number: Some(number),
+            to: None,
+        };
+        if let Some(flight) = self.find(&key) {
+            flight.sent = sent;
+        }
+    }
+
+    /// Takes the kernel's stamp of the moment at which an echo left.
+    pub fn left(&mut self, key: &Key, stamp: Wall) {
+        if let Some(flight) = self.find(key) {
+            flight.left = Some(stamp);
+        }
+    }
+
+    /// Takes a reply.
     ///
     /// The first whole reply decides; what was said before by a damaged one or an error is overruled.
-    pub fn reply(&mut self, key: Key, content: Content, at: Instant, behind: Duration) {
-        let Some(flight) = self.open.get_mut(&key) else { return };
+    pub fn reply(&mut self, key: &Key, content: Content, arrival: Arrival) {
+        let Some(flight) = self.find(key) else { return };
+        let silent = matches!(flight.verdict, Verdict::Silent);
         let whole = match content {
-            // The answer to an older echo with the same sequence.
-            Content::Whole {
-                number: Some(number), ..
-            } if number != flight.number => return,
             Content::Whole { bytes, .. } => bytes == usize::from(flight.payload_bytes),
             Content::Damaged => false,
         };
-        if !whole {
-            flight.verdict.get_or_insert((Outcome::Corrupt, None));
-            return;
+        match (&flight.verdict, whole) {
+            (Verdict::Replied(_), true) => flight.duplicates = flight.duplicates.saturating_add(1),
+            (Verdict::Silent | Verdict::Refused(..), true) => flight.verdict = Verdict::Replied(arrival),
+            (Verdict::Silent, false) => flight.verdict = Verdict::Refused(Outcome::Corrupt, None),
+            (Verdict::Replied(_) | Verdict::Refused(..), false) => {}
         }
-        let decided = flight
-            .verdict
-            .is_some_and(|(outcome, _)| outcome.received() || outcome == Outcome::Stalled);
-        if decided {
-            flight.duplicates = flight.duplicates.saturating_add(1);
-            return;
-        }
-        let rtt = at.saturating_duration_since(flight.sent);
-        // A reply before its request: somebody set the clock.
-        flight.verdict = Some(if behind > STALLED_AFTER || at < flight.sent {
-            (Outcome::Stalled, None)
-        } else if rtt <= flight.target.timeout {
-            (Outcome::Ok, Some(rtt))
-        } else {
-            (Outcome::Late, Some(rtt))
-        });
+        self.unanswered -= usize::from(silent);
     }
 
     /// Takes the network's word that the echo cannot arrive.
-    pub fn unreachable(&mut self, key: Key) {
-        if let Some(flight) = self.open.get_mut(&key) {
-            flight.verdict.get_or_insert((Outcome::Unreachable, None));
+    pub fn unreachable(&mut self, key: &Key, reason: Reason) {
+        if let Some(flight) = self.find(key)
+            && matches!(flight.verdict, Verdict::Silent)
+        {
+            flight.verdict = Verdict::Refused(Outcome::Unreachable, Some(reason));
+            self.unanswered -= 1;
         }
+    }
+
+    /// Takes note of a fault of our own: between these moments a reply may have come without our seeing it. Silence in a
+    /// window that was open then says nothing about the network.
+    pub fn fault(&mut self, from: Instant, to: Instant, reason: Reason) {
+        self.faults.retain(|fault| fault.to + REMEMBER_FAULTS > to);
+        self.faults.push_back(Fault { from, to, reason });
     }
 
     /// When the next window closes.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.closing.peek().map(|Reverse((closes, _, _))| *closes)
+        self.closing.peek().map(|Reverse((closes, _))| *closes)
     }
 
     /// Takes the next result whose window has closed at `now`.
     pub fn close(&mut self, now: Instant) -> Option<EchoResult> {
-        if self.next_deadline()? > now {
-            return None;
+        while self.next_deadline()? <= now {
+            let Reverse((_, number)) = self.closing.pop()?;
+            // Those that never left are still in the heap.
+            if let Some(flight) = self.take(number) {
+                return Some(self.judge(flight));
+            }
         }
-        let Reverse((_, number, to)) = self.closing.pop()?;
-        let flight = self.open.remove(&Key {
-            to,
-            sequence: sequence(number),
-        })?;
-        let silence = if now.saturating_duration_since(flight.closes) > STALLED_AFTER {
-            Outcome::Stalled
-        } else {
-            Outcome::Lost
+        None
+    }
+
+    fn free_slot(&mut self) -> Option<u16> {
+        let grow = self.slots.len() < FIRST_SLOTS || self.free.is_empty();
+        if grow && self.slots.len() < MAX_IN_FLIGHT {
+            let slot = u16::try_from(self.slots.len()).ok()?;
+            self.slots.push(None);
+            return Some(slot);
+        }
+        self.free.pop_front()
+    }
+
+    fn find(&mut self, key: &Key) -> Option<&mut Flight> {
+        let flight = self.slots.get_mut(usize::from(key.sequence))?.as_mut()?;
+        let same_number = key.number.is_none_or(|number| number == flight.number);
+        let same_address = key.to.is_none_or(|to| to == flight.to);
+        (same_number && same_address).then_some(flight)
+    }
+
+    fn take(&mut self, number: u64) -> Option<Flight> {
+        let slot = self.slots.get_mut(usize::from(sequence(number)))?;
+        let flight = slot.take_if(|flight| flight.number == number)?;
+        self.free.push_back(sequence(number));
+        self.open -= 1;
+        self.unanswered -= usize::from(matches!(flight.verdict, Verdict::Silent));
+        Some(flight)
+    }
+
+    fn judge(&self, flight: Flight) -> EchoResult {
+        let (outcome, reason) = match flight.verdict {
+            Verdict::Refused(outcome, reason) => (outcome, reason),
+            Verdict::Silent => self.silence(&flight),
+            Verdict::Replied(arrival) => return judge_reply(flight, arrival),
         };
-        let (outcome, rtt) = flight.verdict.unwrap_or((silence, None));
-        Some(EchoResult {
-            rtt,
+        EchoResult {
             duplicates: flight.duplicates,
-            ..EchoResult::failed(flight.target, outcome, None)
-        })
+            ..EchoResult::failed(flight.target, outcome, reason)
+        }
+    }
+
+    fn silence(&self, flight: &Flight) -> (Outcome, Option<Reason>) {
+        let overlaps = |fault: &&Fault| fault.from <= flight.closes && fault.to > flight.sent.at;
+        match self.faults.iter().find(overlaps) {
+            Some(fault) => (Outcome::Stalled, Some(fault.reason)),
+            None => (Outcome::Lost, None),
+        }
+    }
+}
+
+fn judge_reply(flight: Flight, arrival: Arrival) -> EchoResult {
+    let timed = round_trip(&flight, &arrival);
+    let (outcome, reason) = match &timed {
+        Err(reason) => (Outcome::Stalled, Some(*reason)),
+        Ok((rtt, _)) if *rtt <= flight.target.timeout => (Outcome::Ok, None),
+        Ok(_) => (Outcome::Late, None),
+    };
+    let timed = timed.ok();
+    EchoResult {
+        rtt: timed.map(|(rtt, _)| rtt),
+        stamp: timed.map_or(Stamp::User, |(_, stamp)| stamp),
+        reply_ttl: arrival.ttl,
+        duplicates: flight.duplicates,
+        ..EchoResult::failed(flight.target, outcome, reason)
+    }
+}
+
+/// From kernel to kernel where both stamps are there, else from our own send; the error says why there is no time.
+fn round_trip(flight: &Flight, arrival: &Arrival) -> Result<(Duration, Stamp), Reason> {
+    let until_read = arrival.read.at.saturating_duration_since(flight.sent.at);
+    let Some(arrived) = arrival.stamp else {
+        if arrival.behind > STALLED_AFTER {
+            return Err(Reason::Gap);
+        }
+        return Ok((until_read, Stamp::User));
+    };
+    if arrival.read.step_since(&flight.sent) > SLEW + until_read / 1000 {
+        return Err(Reason::ClockStep);
+    }
+    let Some(left) = flight.left else {
+        let at = arrival.read.instant_of(arrived).unwrap_or(arrival.read.at);
+        return Ok((at.saturating_duration_since(flight.sent.at), Stamp::User));
+    };
+    match arrived.since(left) {
+        // It cannot have taken longer than until we read it.
+        Some(rtt) if rtt <= until_read + SLEW => Ok((rtt, Stamp::Kernel)),
+        Some(_) | None => Err(Reason::ClockStep),
     }
 }
 

@@ -1,28 +1,34 @@
 //! ICMP echo: what leaves, what comes back, and what that means.
 //!
 //! ```text
-//!   Due --> [task] -- Echo --> [EchoSocket: portable] --> network
-//!             |  ^                    |
-//!             |  +---- EchoEvent -----+
-//!             v
-//!          [Flights] -- EchoResult, once the window has closed --> Event
+//!   Vec<Due> --> [task: names] -- Vec<Request> --> [linux/thread or portable] -- EchoResult, when its window closed --> Event
+//!                                                     |           ^
+//!                                                     v           | EchoEvent
+//!                                                  [Prober: Flights + EchoSocket] <--> network
 //! ```
 //!
-//! [`flight`] and [`packet`] are pure; [`socket`] is the seam behind which another engine fits; [`portable`] is the
-//! backend on surge-ping; [`resolve`] turns host names into addresses that may be probed.
+//! [`flight`], [`packet`], [`decode`] and [`clock`] are pure; [`socket`] is the seam with its two backends, [`linux`] and
+//! [`portable`], and [`prober`] what both do; [`mod@open`] gets the sockets.
+
+pub mod task;
+
+pub mod prober;
 
 pub mod flight;
 
+pub mod clock;
+
 pub mod packet;
+
+pub mod decode;
 
 pub mod socket;
 
+pub mod open;
+
+#[cfg(target_os = "linux")]
+pub mod linux;
+
 pub mod portable;
-
-mod inbound;
-
-pub mod resolve;
-
-pub mod task;
 
 pub mod report;

@@ -1,39 +1,50 @@
-//! The seam between the ledger of echoes and whatever puts them on the wire.
+//! The seam between the echoes in flight and whatever puts them on the wire.
 //!
-//! The portable backend is [`super::portable`]. Another engine (batched sends, kernel stamps, a thread of its own) takes
-//! echoes through [`EchoSocket::send`] and answers through [`EchoSocket::next`], in batches if it likes.
+//! Two backends stand behind it: [`super::linux`] sends and receives in batches and has the kernel's stamps at both ends,
+//! [`super::portable`] is surge-ping with our own clock. Neither ever blocks.
 
-use std::future::Future;
 use std::io;
 use std::net::IpAddr;
-use std::time::Instant;
 
-use super::flight::Key;
+use xprober_proto::PacketOptions;
+
+use super::clock::{Reading, Wall};
+use super::flight::{Arrival, Key};
 use super::packet::Content;
-use crate::probe::Stamp;
+use crate::probe::{Reason, Stamp};
 
 /// One echo request that has to leave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Echo {
+#[derive(Debug, Clone, Copy)]
+pub struct Echo<'a> {
     /// Where to; never an IPv4-mapped IPv6 address.
     pub to: IpAddr,
     /// Number of the probe; the low 16 bits are the sequence.
     pub number: u64,
     /// Length of the payload.
     pub payload_bytes: u16,
+    /// How the packet leaves.
+    pub packet: &'a PacketOptions,
 }
 
+/// What became of an echo request that had to leave: the moment right before it was handed to the kernel.
+pub type Departure = io::Result<Reading>;
+
 /// What came back.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum EchoEvent {
+    /// The kernel's stamp of the moment at which a request left.
+    Left {
+        /// Which request.
+        key: Key,
+        /// When.
+        at: Wall,
+    },
     /// An echo reply.
     Replied {
-        /// From where, to which sequence.
+        /// To which request.
         key: Key,
         /// When it arrived.
-        at: Instant,
-        /// By whose clock reading; the kernel's is right however late the packet was read.
-        stamp: Stamp,
+        arrival: Arrival,
         /// What it carried.
         content: Content,
     },
@@ -41,21 +52,21 @@ pub enum EchoEvent {
     Unreachable {
         /// Which request.
         key: Key,
+        /// Why.
+        reason: Reason,
     },
+    /// So many packets were dropped because the receive queue was full.
+    Dropped(u64),
 }
 
 /// Sends echo requests and hears what becomes of them.
 pub trait EchoSocket: Send {
-    /// Tells who takes the times.
+    /// Tells who takes the times, when all is well.
     fn stamp(&self) -> Stamp;
 
-    /// Sends one echo and answers with the moment right before it left.
-    ///
-    /// # Errors
-    ///
-    /// The echo did not leave: no socket for the family, no route, no buffer, larger than the path allows.
-    fn send(&mut self, echo: Echo) -> impl Future<Output = io::Result<Instant>> + Send;
+    /// Sends echoes, all at once if it can, and adds one departure for each, in their order, to `departures`.
+    fn send(&mut self, echoes: &[Echo<'_>], departures: &mut Vec<Departure>);
 
-    /// Waits for something to come back and adds it to `events`, all that is there at once. May be cancelled.
-    fn next(&mut self, events: &mut Vec<EchoEvent>) -> impl Future<Output = ()> + Send;
+    /// Adds everything that has come back to `events`.
+    fn receive(&mut self, events: &mut Vec<EchoEvent>);
 }

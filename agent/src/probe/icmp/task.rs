@@ -1,229 +1,223 @@
-//! The loop of the ICMP prober: due probes in, results out.
+//! The front of the ICMP prober: due probes in, addresses looked up, requests out to the backend.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::Instant;
 
-use futures_util::FutureExt as _;
 use ipnet::IpNet;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::sleep_until;
-use tracing::{debug, info, warn};
-use xprober_proto::{HostName, IcmpSpec, ProbeSpec, Target};
+use tracing::{error, info};
+use xprober_config::agent::IcmpBackend;
+use xprober_proto::{HostName, ProbeSpec, Target};
 
-use super::flight::Flights;
-use super::resolve::{Answer, Names, NoAddress};
-use super::socket::{Echo, EchoEvent, EchoSocket};
-use crate::probe::{Due, EchoResult, Outcome, Stamp};
+use super::open::OpenError;
+use super::portable::{self, PortableSocket};
+use super::prober::{Prober, Request};
+use super::socket::EchoSocket;
+use crate::probe::resolve::{self, Answer, Names, NoAddress};
+use crate::probe::{Due, Reason};
 use crate::samples::Event;
 
-/// Longest sleep while something is in flight: it bounds how long a stall of ours can go unnoticed.
-const WATCH_EVERY: Duration = Duration::from_millis(100);
-/// How often one kind of send error is logged.
-const WARN_EVERY: Duration = Duration::from_mins(1);
+#[cfg(target_os = "linux")]
+use super::linux::{LinuxSocket, thread};
+
 /// Most names asked for at once.
 const MAX_QUESTIONS: usize = 64;
+/// Batches of requests that wait for the backend: several seconds of ticks.
+const REQUESTS_QUEUE: usize = 256;
 
-type Resolved = (String, io::Result<Vec<IpAddr>>);
+/// The backend that was opened.
+#[derive(Debug)]
+pub enum Backend {
+    /// Batches, kernel stamps, a thread of its own.
+    #[cfg(target_os = "linux")]
+    Linux(LinuxSocket),
+    /// surge-ping.
+    Portable(PortableSocket),
+}
 
-struct Prober<S> {
-    socket: S,
-    flights: Flights,
-    names: Names,
-    /// Probes that wait for the first answer about their host; at most one for each target.
-    waiting: HashMap<String, BTreeMap<String, (Arc<Target>, u16)>>,
-    questions: JoinSet<Resolved>,
-    events: mpsc::Sender<Event>,
-    warned: HashMap<&'static str, (Instant, u64)>,
+impl Backend {
+    /// Opens the backend that was asked for; must be called inside a runtime. `random` distinguishes this process from
+    /// others.
+    ///
+    /// # Errors
+    ///
+    /// No socket can be opened, or the backend is not there on this system.
+    pub fn open(choice: IcmpBackend, random: u64) -> Result<Self, OpenError> {
+        let portable = || PortableSocket::open(random).map(Self::Portable);
+        match choice {
+            IcmpBackend::Portable => portable(),
+            #[cfg(target_os = "linux")]
+            IcmpBackend::Auto | IcmpBackend::Linux => LinuxSocket::open(random).map(Self::Linux),
+            #[cfg(not(target_os = "linux"))]
+            IcmpBackend::Auto => portable(),
+            #[cfg(not(target_os = "linux"))]
+            IcmpBackend::Linux => Err(OpenError::Backend),
+        }
+    }
+}
+
+/// Where requests go.
+enum Requests {
+    Thread(SyncSender<Vec<Request>>),
+    Task(mpsc::Sender<Vec<Request>>),
+}
+
+impl Requests {
+    /// Hands over a batch; what the backend has no room for comes back.
+    fn offer(&self, batch: Vec<Request>) -> Vec<Request> {
+        match self {
+            Self::Thread(sender) => match sender.try_send(batch) {
+                Ok(()) => Vec::new(),
+                Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => batch,
+            },
+            Self::Task(sender) => match sender.try_send(batch) {
+                Ok(()) => Vec::new(),
+                Err(error) => error.into_inner(),
+            },
+        }
+    }
 }
 
 /// Probes what is due until the senders of `due` are gone, then waits for the open windows.
 ///
-/// Results leave when their window has closed. `random` distinguishes this process' sequences from an earlier one's.
-pub async fn run<S: EchoSocket>(
-    socket: S,
+/// Results leave when their window has closed. `random` distinguishes this process' echoes from an earlier one's.
+pub async fn run(
+    backend: Backend,
     random: u64,
     allowed_networks: Arc<[IpNet]>,
-    mut due: mpsc::Receiver<Due>,
+    due: mpsc::Receiver<Vec<Due>>,
     events: mpsc::Sender<Event>,
 ) {
-    info!(stamp = socket.stamp().as_str(), "ICMP prober ready");
-    let mut prober = Prober {
-        socket,
-        flights: Flights::new(random),
-        names: Names::new(allowed_networks),
-        waiting: HashMap::new(),
-        questions: JoinSet::new(),
-        events,
-        warned: HashMap::new(),
-    };
-    let mut arrived = Vec::new();
-    let mut open = true;
-    while open || !prober.flights.is_empty() || !prober.waiting.is_empty() {
-        let wake = prober.wake(Instant::now());
-        tokio::select! {
-            () = prober.socket.next(&mut arrived) => {}
-            next = due.recv(), if open => match next {
-                Some(due) => prober.probe(due.target).await,
-                None => open = false,
-            },
-            Some(answer) = prober.questions.join_next() => {
-                if let Ok(answer) = answer {
-                    prober.answered(answer).await;
-                }
+    match backend {
+        #[cfg(target_os = "linux")]
+        Backend::Linux(socket) => {
+            let prober = announce(Prober::new(socket, random));
+            let (requests, queue) = std::sync::mpsc::sync_channel(REQUESTS_QUEUE);
+            let thread = match thread::spawn(prober, queue, events.clone()) {
+                Ok(thread) => thread,
+                Err(error) => return error!(%error, "no thread for echoes"),
+            };
+            Front::new(allowed_networks, Requests::Thread(requests), events)
+                .run(due)
+                .await;
+            // The windows that are still open are waited for where waiting hurts nobody.
+            let ended = tokio::task::spawn_blocking(move || thread.join().is_ok()).await;
+            if !ended.unwrap_or(false) {
+                error!("the echo thread failed");
             }
-            () = sleep_until(wake.into()) => {}
         }
-        let behind = Instant::now().saturating_duration_since(wake);
-        // What waits in the socket is read before a window closes: a reply must not be lost because we were late.
-        let _ = prober.socket.next(&mut arrived).now_or_never();
-        prober.take(&mut arrived, behind);
-        if prober.close().await.is_err() {
-            debug!("nobody takes results any more");
-            return;
+        Backend::Portable(socket) => {
+            let prober = announce(Prober::new(socket, random));
+            let (requests, queue) = mpsc::channel(REQUESTS_QUEUE);
+            let front = Front::new(allowed_networks, Requests::Task(requests), events.clone());
+            tokio::join!(front.run(due), portable::run(prober, queue, events));
         }
     }
 }
 
-impl<S: EchoSocket> Prober<S> {
-    fn wake(&self, now: Instant) -> Instant {
-        let watch = now + WATCH_EVERY;
-        self.flights
-            .next_deadline()
-            .map_or(watch, |closes| closes.clamp(now, watch))
+fn announce<S: EchoSocket>(mut prober: Prober<S>) -> Prober<S> {
+    info!(stamp = prober.socket().stamp().as_str(), "ICMP prober ready");
+    prober
+}
+
+struct Front {
+    names: Names,
+    /// Probes that wait for the first answer about their host; at most one for each target.
+    waiting: HashMap<String, BTreeMap<String, Arc<Target>>>,
+    questions: JoinSet<(String, Vec<IpAddr>)>,
+    requests: Requests,
+    events: mpsc::Sender<Event>,
+}
+
+impl Front {
+    fn new(allowed: Arc<[IpNet]>, requests: Requests, events: mpsc::Sender<Event>) -> Self {
+        Self {
+            names: Names::new(allowed),
+            waiting: HashMap::new(),
+            questions: JoinSet::new(),
+            requests,
+            events,
+        }
     }
 
-    async fn probe(&mut self, target: Arc<Target>) {
-        let ProbeSpec::Icmp(IcmpSpec {
-            host, payload_bytes, ..
-        }) = &target.probe
-        else {
-            return;
-        };
-        let payload_bytes = *payload_bytes;
-        match host {
-            HostName::Address(address) => self.send(target.clone(), address.to_canonical(), payload_bytes).await,
-            HostName::Name(name) => {
-                let (mut answer, ask) = self.names.look_up(name, Instant::now());
-                if ask && self.questions.len() < MAX_QUESTIONS {
-                    self.questions.spawn(ask_for(name.clone()));
-                } else if ask {
-                    answer = self.names.resolved(name, &[], Instant::now());
+    async fn run(mut self, mut due: mpsc::Receiver<Vec<Due>>) {
+        let mut open = true;
+        while open || !self.waiting.is_empty() {
+            let mut batch = Vec::new();
+            tokio::select! {
+                next = due.recv(), if open => match next {
+                    Some(due) => due.into_iter().for_each(|due| self.look_up(due.target, &mut batch)),
+                    None => open = false,
+                },
+                Some(answer) = self.questions.join_next() => {
+                    if let Ok((name, addresses)) = answer {
+                        self.answered(&name, &addresses, &mut batch);
+                    }
                 }
-                let name = name.clone();
-                self.probe_name(name, answer, target, payload_bytes).await;
+            }
+            if !batch.is_empty() {
+                self.hand_over(batch).await;
             }
         }
     }
 
-    async fn probe_name(&mut self, name: String, answer: Answer, target: Arc<Target>, payload_bytes: u16) {
-        match answer {
-            Answer::Address(address) => self.send(target, address, payload_bytes).await,
-            Answer::None(NoAddress::Unresolved) => self.send_error(target, "resolve", &name).await,
-            Answer::None(NoAddress::Forbidden) => self.send_error(target, "forbidden", &name).await,
+    async fn hand_over(&self, batch: Vec<Request>) {
+        for refused in self.requests.offer(batch) {
+            let target = refused.target;
+            // Refused only when the consumer is gone, and then nobody is left to tell.
+            let _ = self.events.send(Event::Missed { target, ticks: 1 }).await;
+        }
+    }
+
+    fn look_up(&mut self, target: Arc<Target>, batch: &mut Vec<Request>) {
+        let ProbeSpec::Icmp(spec) = &target.probe else {
+            return;
+        };
+        let name = match &spec.host {
+            HostName::Address(address) => {
+                let to = Ok(address.to_canonical());
+                return batch.push(Request { target, to });
+            }
+            HostName::Name(name) => name.clone(),
+        };
+        let (answer, ask) = self.names.look_up(&name, spec.packet.family, Instant::now());
+        if ask && self.questions.len() < MAX_QUESTIONS {
+            self.questions.spawn(resolve::ask(name.clone()));
+        } else if ask {
+            self.names.resolved(&name, &[], Instant::now());
+        }
+        self.settle(name, answer, target, batch);
+    }
+
+    fn settle(&mut self, name: String, answer: Answer, target: Arc<Target>, batch: &mut Vec<Request>) {
+        let to = match answer {
+            Answer::Address(address) => Ok(address),
+            Answer::None(NoAddress::Unresolved) => Err(Reason::Unresolved),
+            Answer::None(NoAddress::Forbidden) => Err(Reason::Forbidden),
             Answer::Pending => {
-                let waiting = self.waiting.entry(name).or_default();
                 let id = target.id.as_str().to_owned();
-                if let Some((overtaken, _)) = waiting.insert(id, (target, payload_bytes)) {
-                    self.send_error(overtaken, "resolve", "no answer yet").await;
-                }
+                let overtaken = self.waiting.entry(name).or_default().insert(id, target);
+                let to = Err(Reason::Unresolved);
+                return batch.extend(overtaken.map(|target| Request { target, to }));
             }
-        }
-    }
-
-    async fn answered(&mut self, (name, addresses): Resolved) {
-        if let Err(error) = &addresses {
-            debug!(%name, %error, "host name not resolved");
-        }
-        let answer = self
-            .names
-            .resolved(&name, &addresses.unwrap_or_default(), Instant::now());
-        for (target, payload_bytes) in self.waiting.remove(&name).unwrap_or_default().into_values() {
-            self.probe_name(name.clone(), answer, target, payload_bytes).await;
-        }
-    }
-
-    async fn send(&mut self, target: Arc<Target>, to: IpAddr, payload_bytes: u16) {
-        let Some(number) = self.flights.next_number(to) else {
-            self.send_error(target, "in_flight", "too many echoes in flight").await;
-            return;
         };
-        let echo = Echo {
-            to,
-            number,
-            payload_bytes,
-        };
-        match self.socket.send(echo).await {
-            Ok(sent) => self.flights.depart(to, number, payload_bytes, target, sent),
-            Err(error) => {
-                let kind = name_of(&error);
-                self.send_error(target, kind, &error.to_string()).await;
-            }
-        }
+        batch.push(Request { target, to });
     }
 
-    /// Ends a probe that never left, and says why, but not every time.
-    async fn send_error(&mut self, target: Arc<Target>, kind: &'static str, error: &str) {
+    fn answered(&mut self, name: &str, addresses: &[IpAddr], batch: &mut Vec<Request>) {
         let now = Instant::now();
-        let (since, count) = self.warned.entry(kind).or_insert((now, 0));
-        if *count == 0 || now.saturating_duration_since(*since) >= WARN_EVERY {
-            warn!(kind, target = %target.id, error, again = *count, "echo not sent");
-            (*since, *count) = (now, 0);
+        self.names.resolved(name, addresses, now);
+        for target in self.waiting.remove(name).unwrap_or_default().into_values() {
+            let ProbeSpec::Icmp(spec) = &target.probe else {
+                continue;
+            };
+            let (answer, _) = self.names.look_up(name, spec.packet.family, now);
+            self.settle(name.to_owned(), answer, target, batch);
         }
-        *count += 1;
-        let result = EchoResult::failed(target, Outcome::SendError, None);
-        // A closed channel ends the loop at the next result.
-        let _ = self.events.send(Event::Echoes(vec![result])).await;
-    }
-
-    fn take(&mut self, arrived: &mut Vec<EchoEvent>, behind: Duration) {
-        for event in arrived.drain(..) {
-            match event {
-                EchoEvent::Replied {
-                    key,
-                    at,
-                    stamp,
-                    content,
-                } => {
-                    let behind = match stamp {
-                        Stamp::Kernel => Duration::ZERO,
-                        Stamp::User => behind,
-                    };
-                    self.flights.reply(key, content, at, behind);
-                }
-                EchoEvent::Unreachable { key } => self.flights.unreachable(key),
-            }
-        }
-    }
-
-    async fn close(&mut self) -> Result<(), mpsc::error::SendError<Event>> {
-        let now = Instant::now();
-        while let Some(result) = self.flights.close(now) {
-            self.events.send(Event::Echoes(vec![result])).await?;
-        }
-        Ok(())
-    }
-}
-
-async fn ask_for(name: String) -> Resolved {
-    let addresses = tokio::net::lookup_host((name.as_str(), 0)).await;
-    let addresses = addresses.map(|found| found.map(|address| address.ip()).collect());
-    (name, addresses)
-}
-
-/// Names the kinds of send error that people meet.
-#[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum with dozens of arms")]
-fn name_of(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::NetworkUnreachable => "no_route",
-        io::ErrorKind::HostUnreachable => "host_unreachable",
-        io::ErrorKind::PermissionDenied => "permission",
-        io::ErrorKind::Unsupported => "family",
-        io::ErrorKind::OutOfMemory | io::ErrorKind::StorageFull => "buffer",
-        _ => "send",
     }
 }
 

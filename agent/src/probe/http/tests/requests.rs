@@ -122,7 +122,7 @@ async fn probes_under_way_at_shutdown_end_in_a_result() {
     let hanging = target(get(&server.url("a.test", "/")), Duration::from_millis(300));
     let scheduled = Instant::now();
     let target = hanging;
-    due.send(Due { target, scheduled }).await.unwrap();
+    due.send(vec![Due { target, scheduled }]).await.unwrap();
     while server.requests().is_empty() {
         tokio::task::yield_now().await;
     }
@@ -152,7 +152,7 @@ async fn no_more_probes_are_under_way_than_there_are_slots() {
     for _ in 0..20 {
         let target = target(get("http://a.test/"), AMPLE);
         let scheduled = Instant::now();
-        due.send(Due { target, scheduled }).await.unwrap();
+        due.send(vec![Due { target, scheduled }]).await.unwrap();
     }
     drop(due);
     task::run_at_most(SLOTS, prober, queue, events, CancellationToken::new()).await;
@@ -170,7 +170,7 @@ async fn probe_that_waited_for_a_whole_interval_is_skipped_and_counted() {
     let (events, mut results) = mpsc::channel(4);
     let target = target(get(&server.url("a.test", "/")), AMPLE);
     let scheduled = Instant::now().checked_sub(target.interval).unwrap();
-    due.send(Due { target, scheduled }).await.unwrap();
+    due.send(vec![Due { target, scheduled }]).await.unwrap();
     drop(due);
     task::run(Arc::new(prober()), queue, events, CancellationToken::new()).await;
     assert!(matches!(results.recv().await, Some(Event::Lateness { skipped: 1, .. })));

@@ -1,88 +1,72 @@
-//! The loop over a scripted socket, and over real ones on loopback.
+//! What every backend does alike, on loopback.
 
-use std::collections::VecDeque;
+use std::time::Duration;
 
 use tokio::time::timeout;
+use xprober_proto::{Family, IcmpSpec, PacketOptions};
 
-use super::super::flight::Key;
-use super::super::packet::{Content, sequence};
-use super::super::portable::PortableSocket;
 use super::*;
+use crate::probe::{EchoResult, Outcome, Stamp};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn target(host: &str, payload_bytes: u16) -> Arc<Target> {
+fn target(spec: IcmpSpec) -> Arc<Target> {
+    let name = format!("{}/{}", spec.host, spec.payload_bytes);
     Arc::new(Target {
-        id: host.parse().unwrap(),
-        name: host.to_owned(),
+        id: name.parse().unwrap(),
+        name,
         region: "region-b".parse().unwrap(),
         interval: Duration::from_secs(1),
         timeout: Duration::from_millis(200),
-        probe: ProbeSpec::Icmp(IcmpSpec::new(host.parse().unwrap(), payload_bytes)),
+        probe: ProbeSpec::Icmp(spec),
     })
 }
 
-/// Answers every second echo at once and refuses to send to 10.9.9.9.
-#[derive(Default)]
-struct Scripted {
-    answers: VecDeque<EchoEvent>,
-    sent: u64,
+fn echo(host: &str, payload_bytes: u16) -> IcmpSpec {
+    IcmpSpec::new(host.parse().unwrap(), payload_bytes)
 }
 
-impl EchoSocket for Scripted {
-    fn stamp(&self) -> Stamp {
-        Stamp::User
-    }
+fn has_ipv6() -> bool {
+    std::net::UdpSocket::bind("[::1]:0").is_ok()
+}
 
-    async fn send(&mut self, echo: Echo) -> io::Result<Instant> {
-        if echo.to.to_string() == "10.9.9.9" {
-            return Err(io::ErrorKind::NetworkUnreachable.into());
-        }
-        self.sent += 1;
-        let at = Instant::now();
-        if self.sent % 2 == 1 {
-            let key = Key {
-                to: echo.to,
-                sequence: sequence(echo.number),
-            };
-            let content = Content::Whole {
-                number: Some(echo.number),
-                bytes: usize::from(echo.payload_bytes),
-            };
-            self.answers.push_back(EchoEvent::Replied {
-                key,
-                at,
-                stamp: Stamp::User,
-                content,
-            });
-        }
-        Ok(at)
-    }
-
-    async fn next(&mut self, events: &mut Vec<EchoEvent>) {
-        match self.answers.pop_front() {
-            Some(event) => events.push(event),
-            None => std::future::pending().await,
-        }
+/// Probes each target `times` in a row with every backend and hands the results to `judge`.
+async fn with_every_backend(networks: &[&str], specs: &[IcmpSpec], times: usize, judge: impl Fn(Stamp, &EchoResult)) {
+    for choice in [IcmpBackend::Auto, IcmpBackend::Portable] {
+        let backend = Backend::open(choice, 0x1234_5678_9abc_def0)
+            .expect("these tests send ICMP echoes: run them as root or allow it as the error says");
+        let stamp = match &backend {
+            #[cfg(target_os = "linux")]
+            Backend::Linux(_) => Stamp::Kernel,
+            Backend::Portable(_) => Stamp::User,
+        };
+        let results = results_of(backend, networks, specs, times).await;
+        assert_eq!(results.len(), specs.len() * times, "{choice:?}: every probe ends once");
+        results.iter().for_each(|result| judge(stamp, result));
     }
 }
 
-/// Probes each target once and returns the outcomes in the order in which the windows closed.
-async fn outcomes<S: EchoSocket + 'static>(socket: S, networks: &[&str], targets: &[Arc<Target>]) -> Vec<EchoResult> {
+async fn results_of(backend: Backend, networks: &[&str], specs: &[IcmpSpec], times: usize) -> Vec<EchoResult> {
     let networks = networks.iter().map(|network| network.parse().unwrap()).collect();
     let (due, receiver) = mpsc::channel(64);
-    let (events, mut results) = mpsc::channel(64);
-    let task = tokio::spawn(run(socket, 1, networks, receiver, events));
-    for target in targets {
-        let target = Arc::clone(target);
+    let (events, mut happened) = mpsc::channel(64);
+    let task = tokio::spawn(run(backend, 1, networks, receiver, events));
+    let targets: Vec<_> = specs.iter().cloned().map(target).collect();
+    for _ in 0..times {
         let scheduled = Instant::now();
-        due.send(Due { target, scheduled }).await.unwrap();
+        let batch = targets.iter().map(|target| Due {
+            target: Arc::clone(target),
+            scheduled,
+        });
+        due.send(batch.collect()).await.unwrap();
     }
     drop(due);
     let mut seen = Vec::new();
-    while let Some(event) = timeout(PATIENCE, results.recv()).await.expect("results in time") {
-        if let Event::Echoes(batch) = event {
-            seen.extend(batch);
+    while let Some(event) = timeout(PATIENCE, happened.recv()).await.expect("results in time") {
+        match event {
+            Event::Echoes(batch) => seen.extend(batch),
+            Event::Missed { target, ticks } => unreachable!("{ticks} ticks of {} missed", target.id),
+            Event::Engine(_) | Event::Change(_) | Event::Http(_) | Event::Lateness { .. } => {}
         }
     }
     task.await.unwrap();
@@ -90,47 +74,142 @@ async fn outcomes<S: EchoSocket + 'static>(socket: S, networks: &[&str], targets
 }
 
 #[tokio::test]
-async fn each_probe_ends_once_and_the_task_ends_with_the_last_window() {
-    let targets = ["10.0.0.1", "10.0.0.2", "10.9.9.9", "10.0.0.3"].map(|host| target(host, 56));
-    let mut seen: Vec<(String, Outcome)> = outcomes(Scripted::default(), &["0.0.0.0/0"], &targets)
-        .await
-        .into_iter()
-        .map(|result| (result.target.name.clone(), result.outcome))
-        .collect();
-    seen.sort_unstable();
-    let expected = [
-        ("10.0.0.1", Outcome::Ok),
-        ("10.0.0.2", Outcome::Lost),
-        ("10.0.0.3", Outcome::Ok),
-        ("10.9.9.9", Outcome::SendError),
-    ];
-    assert_eq!(seen, expected.map(|(host, outcome)| (host.to_owned(), outcome)));
-}
-
-#[tokio::test]
-async fn a_name_is_resolved_and_its_address_must_be_allowed() {
-    let targets = [target("localhost", 56)];
-    let allowed = outcomes(Scripted::default(), &["127.0.0.0/8", "::1/128"], &targets).await;
-    assert_eq!(allowed[0].outcome, Outcome::Ok);
-    let forbidden = outcomes(Scripted::default(), &["10.0.0.0/8"], &targets).await;
-    assert_eq!(forbidden[0].outcome, Outcome::SendError);
-}
-
-#[tokio::test]
 async fn this_machine_answers_echoes_of_every_size_on_both_families() {
-    let socket = PortableSocket::open(0x1234_5678_9abc_def0)
-        .expect("these tests send ICMP echoes: run them as root or allow it as the error says");
-    let mut targets: Vec<_> = [0, 7, 8, 15, 16, 56, 1472]
-        .map(|bytes| target("127.0.0.1", bytes))
+    let mut specs: Vec<_> = [0, 7, 8, 15, 16, 56, 1472, 4000]
+        .map(|bytes| echo("127.0.0.1", bytes))
         .into();
-    if std::net::UdpSocket::bind("[::1]:0").is_ok() {
-        targets.extend([0, 56, 1452].map(|bytes| target("::1", bytes)));
+    if has_ipv6() {
+        specs.extend([0, 15, 56, 1452, 4000].map(|bytes| echo("::1", bytes)));
     }
-    let results = outcomes(socket, &["127.0.0.0/8", "::1/128"], &targets).await;
-    assert_eq!(results.len(), targets.len());
-    for result in results {
+    with_every_backend(&["127.0.0.0/8", "::1/128"], &specs, 1, |_, result| {
         assert_eq!(result.outcome, Outcome::Ok, "{:?}", result.target.probe);
         assert_eq!(result.duplicates, 0, "{:?}", result.target.probe);
         assert!(result.rtt.is_some_and(|rtt| rtt < Duration::from_millis(200)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn more_echoes_than_fit_into_one_batch_come_back_with_the_stamps_of_the_backend() {
+    let specs: Vec<_> = (1..=250).map(|n| echo(&format!("127.0.1.{n}"), 56)).collect();
+    with_every_backend(&["127.0.0.0/8"], &specs, 4, |stamp, result| {
+        assert_eq!(result.outcome, Outcome::Ok, "{:?}", result.target.probe);
+        // The first replies after the kernel was asked for stamps may lack them.
+        assert!(result.stamp <= stamp);
+    })
+    .await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_linux_backend_has_the_kernels_stamps_at_both_ends() {
+    let mut specs: Vec<_> = (1..=50).map(|n| echo(&format!("127.0.1.{n}"), 56)).collect();
+    specs.extend([0, 4, 12].map(|bytes| echo("127.0.0.1", bytes)));
+    if has_ipv6() {
+        specs.extend([0, 4, 12, 56].map(|bytes| echo("::1", bytes)));
     }
+    // Somebody has to have asked for stamps a moment before: the kernel turns them on in the background.
+    let earlier = Backend::open(IcmpBackend::Linux, 1).unwrap();
+    let warm_up = results_of(earlier, &["127.0.0.0/8"], &[echo("127.0.0.1", 56)], 1).await;
+    assert_eq!(warm_up.len(), 1);
+    let _keeps_stamps_on = Backend::open(IcmpBackend::Linux, 2).unwrap();
+    let backend = Backend::open(IcmpBackend::Linux, 3).unwrap();
+    let results = results_of(backend, &["127.0.0.0/8", "::1/128"], &specs, 2).await;
+    let user: Vec<_> = results.iter().filter(|result| result.stamp == Stamp::User).collect();
+    assert!(user.is_empty(), "{} of {} without: {user:?}", user.len(), results.len());
+}
+
+#[tokio::test]
+async fn a_name_is_resolved_to_the_family_that_was_asked_for() {
+    let mut specs = vec![echo("localhost", 56)];
+    for (family, bytes) in [(Family::V4, 57), (Family::V6, 58)] {
+        let packet = PacketOptions {
+            family: Some(family),
+            ..PacketOptions::default()
+        };
+        specs.push(IcmpSpec {
+            packet,
+            ..echo("localhost", bytes)
+        });
+    }
+    with_every_backend(&["127.0.0.0/8", "::1/128"], &specs, 1, |_, result| {
+        let ProbeSpec::Icmp(spec) = &result.target.probe else {
+            unreachable!();
+        };
+        // Not every machine calls ::1 localhost, too.
+        let unknown = spec.packet.family == Some(Family::V6) && result.reason == Some(Reason::Unresolved);
+        assert!(unknown || result.outcome == Outcome::Ok, "{result:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_name_that_leads_outside_the_allowed_networks_is_not_probed() {
+    with_every_backend(&["10.0.0.0/8"], &[echo("localhost", 56)], 1, |_, result| {
+        assert_eq!(
+            (result.outcome, result.reason),
+            (Outcome::SendError, Some(Reason::Forbidden))
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_echo_that_cannot_leave_says_why_and_spoils_no_other() {
+    let ttl = PacketOptions {
+        ttl: Some(3),
+        dscp: 46,
+        ..PacketOptions::default()
+    };
+    let specs = [
+        echo("127.0.0.1", 56),
+        // Larger than any IP packet.
+        echo("127.0.0.1", 65_530),
+        IcmpSpec {
+            packet: ttl,
+            ..echo("127.0.0.2", 57)
+        },
+        echo("127.0.0.3", 58),
+    ];
+    with_every_backend(&["127.0.0.0/8"], &specs, 2, |_, result| {
+        let ProbeSpec::Icmp(spec) = &result.target.probe else {
+            unreachable!();
+        };
+        let expected = if spec.payload_bytes > 65_507 {
+            (Outcome::SendError, Some(Reason::TooLong))
+        } else {
+            (Outcome::Ok, None)
+        };
+        assert_eq!((result.outcome, result.reason), expected, "{spec:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_source_or_interface_that_is_not_there_is_named() {
+    let with = |packet| IcmpSpec {
+        packet,
+        ..echo("127.0.0.1", 56)
+    };
+    let specs = [
+        with(PacketOptions {
+            source: "192.0.2.77".parse().ok(),
+            ..PacketOptions::default()
+        }),
+        with(PacketOptions {
+            interface: "nowhere0".parse().ok(),
+            ..PacketOptions::default()
+        }),
+    ];
+    with_every_backend(&["127.0.0.0/8"], &specs, 1, |stamp, result| {
+        assert_eq!(result.outcome, Outcome::SendError);
+        let expected = match stamp {
+            // Kernels differ in what they call a source that is not there.
+            Stamp::Kernel => [Reason::BadSource, Reason::NoRoute],
+            Stamp::User => [Reason::NoSocket; 2],
+        };
+        let reason = result.reason.unwrap();
+        assert!(expected.contains(&reason), "{reason:?} of {:?}", result.target.probe);
+    })
+    .await;
 }

@@ -1,0 +1,165 @@
+//! The Linux backend: one socket per family for all targets, batched system calls, the kernel's stamps at both ends.
+//!
+//! ```text
+//!   Vec<Request> --> [thread] -- Echo --> [LinuxSocket] -- sendmmsg ------------------------> network
+//!                       ^                      |  ^------- recvmmsg: replies, stamped on arrival
+//!                       +------ EchoEvent -----+  ^------- recvmmsg MSG_ERRQUEUE: departures, stamped; ICMP errors
+//! ```
+//!
+//! surge-ping opens the sockets and decodes replies. Since the kernel stamps both ends (`SO_TIMESTAMPING`), it does not
+//! matter for the time when we send or read, so the [`thread`] wakes on a coarse tick and handles what there is.
+//! [`batch`] makes the system calls, [`options`] names the socket options.
+
+mod batch;
+
+mod options;
+
+pub mod thread;
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
+use surge_ping::AsyncSocket;
+use xprober_proto::PacketOptions;
+
+use super::decode::Ours;
+use super::open::{Families, OpenError, borrow, is_raw, open_families};
+use super::packet;
+use super::socket::{Departure, Echo, EchoEvent, EchoSocket};
+use crate::probe::Stamp;
+use options::{DROPS, MemoryInfo};
+
+/// Bytes of a reply that are looked at, as long as no larger payload was sent: an Ethernet frame.
+const FIRST_RECEIVE_BYTES: usize = 1536;
+/// Room for the IPv4 header with options that raw sockets show, and the ICMP header.
+const HEADROOM_BYTES: usize = 60 + packet::HEADER_BYTES;
+
+/// The socket of one family.
+#[derive(Debug)]
+struct Family {
+    descriptor: OwnedFd,
+    v4: bool,
+    ours: Ours,
+    identifier: u16,
+    /// Whether fragmentation is forbidden now; `None` before the first echo.
+    dont_fragment: Option<bool>,
+    receive_bytes: usize,
+    /// Packets dropped so far.
+    drops: u32,
+}
+
+/// One socket for each family that could be opened.
+#[derive(Debug)]
+pub struct LinuxSocket {
+    families: Families<Family>,
+}
+
+impl LinuxSocket {
+    /// Opens what can be opened; must be called inside a runtime. `random` distinguishes this process from others.
+    ///
+    /// # Errors
+    ///
+    /// Neither family can be opened; a missing right is explained with the command that grants it.
+    pub fn open(random: u64) -> Result<Self, OpenError> {
+        let families = open_families(|socket, v4| Family::new(&socket, v4, random))?;
+        Ok(Self { families })
+    }
+}
+
+impl Family {
+    fn new(socket: &AsyncSocket, v4: bool, cookie: u64) -> io::Result<Self> {
+        let descriptor = borrow(socket).try_clone_to_owned()?;
+        options::prepare(&descriptor, v4, is_raw(socket))?;
+        // With the right to it, beyond net.core.rmem_max.
+        let _ = setsockopt(&descriptor, sockopt::RcvBufForce, &options::FORCED_RECEIVE_BUFFER_BYTES);
+        let identifier = packet::sequence(cookie);
+        Ok(Self {
+            descriptor,
+            v4,
+            ours: Ours {
+                cookie,
+                identifier: is_raw(socket).then_some(identifier),
+            },
+            identifier,
+            dont_fragment: None,
+            receive_bytes: FIRST_RECEIVE_BYTES,
+            drops: 0,
+        })
+    }
+
+    /// Tells how many packets were dropped since the last call (`SO_MEMINFO`, since Linux 4.12; the counter wraps).
+    fn new_drops(&mut self) -> u64 {
+        let Ok(memory) = getsockopt(&self.descriptor, MemoryInfo) else {
+            return 0;
+        };
+        let drops = memory.get(DROPS).copied().unwrap_or(self.drops);
+        let new = drops.wrapping_sub(self.drops);
+        self.drops = drops;
+        u64::from(new)
+    }
+}
+
+/// Echoes of one family and with the same options, by their place.
+struct Group<'a> {
+    v4: bool,
+    packet: &'a PacketOptions,
+    places: Vec<usize>,
+}
+
+fn group<'a>(echoes: &[Echo<'a>]) -> Vec<Group<'a>> {
+    let mut groups: Vec<Group<'a>> = Vec::new();
+    for (place, echo) in echoes.iter().enumerate() {
+        let v4 = echo.to.is_ipv4();
+        let same = |group: &&mut Group<'a>| {
+            group.v4 == v4 && (std::ptr::eq(group.packet, echo.packet) || group.packet == echo.packet)
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.places.push(place),
+            None => groups.push(Group {
+                v4,
+                packet: echo.packet,
+                places: vec![place],
+            }),
+        }
+    }
+    groups
+}
+
+impl EchoSocket for LinuxSocket {
+    fn stamp(&self) -> Stamp {
+        Stamp::Kernel
+    }
+
+    fn send(&mut self, echoes: &[Echo<'_>], departures: &mut Vec<Departure>) {
+        let first = departures.len();
+        departures.extend(echoes.iter().map(|_| Err(io::ErrorKind::Unsupported.into())));
+        for group in group(echoes) {
+            let Some(family) = self.families.of(group.v4) else {
+                continue;
+            };
+            let members: Vec<Echo<'_>> = group.places.iter().map(|place| echoes[*place]).collect();
+            let sent = family.send(&members, group.packet);
+            for (place, departure) in group.places.iter().zip(sent) {
+                departures[first + place] = departure;
+            }
+        }
+    }
+
+    fn receive(&mut self, events: &mut Vec<EchoEvent>) {
+        for family in self.families.iter_mut() {
+            family.receive_errors(events);
+            family.receive_replies(events);
+            let dropped = family.new_drops();
+            if dropped > 0 {
+                events.push(EchoEvent::Dropped(dropped));
+            }
+        }
+    }
+}
+
+/// The address as the socket of a family wants it, see [`packet::request`].
+const fn port_zero(address: IpAddr) -> std::net::SocketAddr {
+    std::net::SocketAddr::new(address, 0)
+}
