@@ -8,7 +8,7 @@
 mod task;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
@@ -37,7 +37,8 @@ pub struct Responder {
 }
 
 impl Responder {
-    /// Opens the port; `[::]` takes IPv4 as well. From here on connections are answered.
+    /// Opens the port; `[::]` takes IPv4 as well, and only that on a machine without IPv6. From here on connections are
+    /// answered.
     ///
     /// Needs a tokio runtime.
     ///
@@ -45,7 +46,13 @@ impl Responder {
     /// The address is not there, or the port is taken or needs a privilege.
     pub fn bind(address: SocketAddr) -> Result<Self, ResponderError> {
         let failed = |error| ResponderError { address, error };
-        let listener = listen(address).map_err(failed)?;
+        let listener = match listen(address) {
+            Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && without_ipv6(&error) => {
+                listen((Ipv4Addr::UNSPECIFIED, address.port()).into())
+            }
+            other => other,
+        };
+        let listener = listener.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Self {
             listener,
@@ -78,6 +85,13 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
+}
+
+/// Tells whether the machine has no IPv6 (`ipv6.disable=1`) or has it switched off.
+fn without_ipv6(error: &io::Error) -> bool {
+    /// Linux' number for it; `ErrorKind` has no name.
+    const EAFNOSUPPORT: i32 = 97;
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use super::*;
 
 use std::io::Read as _;
-use std::net::{Ipv4Addr, Ipv6Addr, TcpStream};
+use std::net::TcpStream;
 
 use tokio_util::sync::CancellationToken;
 
