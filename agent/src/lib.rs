@@ -1,20 +1,23 @@
 //! The agent: takes a plan from the planner, probes what it says, and pushes what it measured.
 //!
 //! ```text
-//!              gRPC                 Change                Due                 ProbeResult
-//!   planner <--------> [plan/task] --------> [schedule/task] --------> [probe/*] --------+
-//!                           |                     | Change                               |
-//!                           | PlanStatus (watch)  v                                      v
-//!                           |              +----------------- Event -----------------------+
+//!              gRPC                 Change              Vec<Due>    [icmp/task] -> thread "echo" or portable
+//!   planner <--------> [plan/task] --------> [schedule/task] -----> [tcp/task]
+//!                           |                     | Change          [http/task]
+//!                           | PlanStatus (watch)  v                      | results, batched
+//!                           |              +---------------- Event ------+
 //!                           v              v
 //!                     [samples/task: ledger -> Sample -> Batch] --> queue --> [push/task] --HTTP--> TSDB
+//!
+//!   other agents' TCP probes --> [responder], where its port is open
 //! ```
 //!
 //! [`run`] owns every task. The end follows the arrows: on SIGTERM plan and schedule stop, the probers wait for their
 //! open windows and go, the last snapshot is taken when their channel closes, and the queue is drained.
 //!
-//! Boxes are tasks, arrows are bounded channels (`PlanStatus` and the push counters are watches). The file with the
-//! stage's name holds values and rules; `task.rs` beside it holds the loop.
+//! Boxes are tasks, arrows are bounded channels (`PlanStatus` and the push counters are watches); the Linux echo engine
+//! alone has a thread of its own, see [`probe::icmp`]. The file with the stage's name holds values and rules; `task.rs`
+//! beside it holds the loop.
 
 pub mod identity;
 
@@ -41,6 +44,8 @@ pub mod run;
 pub mod verb;
 
 pub mod cli;
+
+pub mod privilege;
 
 pub mod backoff;
 

@@ -1,5 +1,6 @@
 //! Builds every task, joins them by their channels, and takes them down in order.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
@@ -17,10 +18,11 @@ use crate::plan::{self, PlanState};
 use crate::probe::http::client::{HttpProber, HttpProberError};
 use crate::probe::icmp::open::OpenError;
 use crate::probe::icmp::task::Backend;
-use crate::probe::{http, icmp};
+use crate::probe::{http, icmp, tcp};
 use crate::push::PushError;
+use crate::responder::{Responder, ResponderError};
 use crate::schedule::task::Probers;
-use crate::{VERSION, random, schedule};
+use crate::{VERSION, privilege, random, schedule};
 
 /// Changes that wait for the schedule: a large plan passes in pieces.
 const CHANGES_QUEUE: usize = 1024;
@@ -37,6 +39,9 @@ pub enum RunError {
     /// No echo can be sent.
     #[error(transparent)]
     Icmp(#[from] OpenError),
+    /// Other agents cannot connect to this one.
+    #[error(transparent)]
+    Responder(#[from] ResponderError),
     /// HTTPS targets cannot be judged.
     #[error("prepare the HTTP prober")]
     Http(#[from] HttpProberError),
@@ -56,6 +61,8 @@ enum Part {
     Plan,
     Schedule,
     Icmp,
+    Tcp,
+    Responder,
     Http,
     Pipeline(Totals),
 }
@@ -66,6 +73,8 @@ impl Part {
             Self::Plan => "plan",
             Self::Schedule => "schedule",
             Self::Icmp => "ICMP prober",
+            Self::Tcp => "TCP prober",
+            Self::Responder => "TCP responder",
             Self::Http => "HTTP prober",
             Self::Pipeline(_) => "sample",
         }
@@ -129,10 +138,12 @@ fn build(
     let networks: Arc<[_]> = settings.limits.allowed_networks.clone().into();
     let random = random::word();
     let echo = Backend::open(settings.icmp.backend, random)?;
+    let responder = settings.responder_tcp.map(Responder::bind).transpose()?;
+    privilege::drop_all();
     let http = HttpProber::new(settings.limits.http_ca_file.as_deref(), networks.to_vec())?;
     let (changes, change_queue) = mpsc::channel(CHANGES_QUEUE);
     let (icmp_due, icmp_queue) = mpsc::channel(DUE_QUEUE);
-    let (tcp_due, _tcp_queue) = mpsc::channel(DUE_QUEUE);
+    let (tcp_due, tcp_queue) = mpsc::channel(DUE_QUEUE);
     let (http_due, http_queue) = mpsc::channel(DUE_QUEUE);
     let (events, happened) = mpsc::channel(EVENTS_QUEUE);
     let state = PlanState::new(hard_limits(settings.limits.limits, &networks), FIRST_LEASE);
@@ -147,6 +158,7 @@ fn build(
         settings.grpc_server_address,
         identity.clone(),
         &settings.probe_addresses,
+        responder.as_ref().and_then(|responder| NonZeroU16::new(responder.local_port())),
     );
     info!(
         version = VERSION,
@@ -175,6 +187,18 @@ fn build(
         scheduling.await;
         Part::Schedule
     });
+    let connecting = tcp::task::run(Arc::clone(&networks), tcp_queue, events.clone(), shutdown.clone());
+    parts.spawn(async move {
+        connecting.await;
+        Part::Tcp
+    });
+    if let Some(responder) = responder {
+        let answering = responder.run(shutdown.clone());
+        parts.spawn(async move {
+            answering.await;
+            Part::Responder
+        });
+    }
     let pinging = icmp::task::run(echo, random, networks, icmp_queue, events.clone());
     parts.spawn(async move {
         pinging.await;

@@ -23,7 +23,7 @@ use crate::probe::http::report;
 use crate::probe::icmp::report::Summary;
 use crate::probe::{Due, icmp};
 use crate::samples::Event;
-use crate::{identity, random, run, samples};
+use crate::{identity, privilege, random, run, samples};
 
 /// Performs one verb.
 ///
@@ -168,6 +168,8 @@ fn load(args: &SettingsArgs) -> Result<AgentSettings> {
 fn runtime() -> Result<tokio::runtime::Runtime> {
     install_tls();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
+    // Sockets that need a right are opened by the main thread, before it gives the right up, too.
+    builder.on_thread_start(privilege::drop_all);
     builder.enable_all().build().context("start the runtime")
 }
 

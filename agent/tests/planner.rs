@@ -49,7 +49,7 @@ impl Agent {
         let (changes, receiver) = mpsc::channel(64);
         let (status, published) = watch::channel(state.status(false));
         let shutdown = CancellationToken::new();
-        let dialer = Dialer::new(server, identity(), &[]);
+        let dialer = Dialer::new(server, identity(), &[], None);
         let task = tokio::spawn(task::run(dialer, state, changes, status, shutdown.clone()));
         Self {
             changes: receiver,

@@ -13,6 +13,7 @@ pub mod metadata;
 
 pub mod route;
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use url::Url;
@@ -22,7 +23,7 @@ use xprober_proto::{Addresses, AgentId, Hello, InvalidName, ProbeKind, Region, Z
 use metadata::MetadataError;
 
 /// Probes that this version can perform.
-pub const KINDS: [ProbeKind; 2] = [ProbeKind::Icmp, ProbeKind::Http];
+pub const KINDS: [ProbeKind; 3] = [ProbeKind::Icmp, ProbeKind::Tcp, ProbeKind::Http];
 
 /// Who speaks; fixed for the life of the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,9 +37,9 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Introduces the agent to a planner.
+    /// Introduces the agent to a planner; `tcp_port` is that of its responder.
     #[must_use]
-    pub fn hello(&self, addresses: Addresses) -> Hello {
+    pub fn hello(&self, addresses: Addresses, tcp_port: Option<NonZeroU16>) -> Hello {
         Hello {
             agent_id: self.agent_id.clone(),
             region: self.region.clone(),
@@ -46,7 +47,7 @@ impl Identity {
             addresses,
             kinds: KINDS.to_vec(),
             version: crate::VERSION.to_owned(),
-            tcp_port: None,
+            tcp_port,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Opens connections to the planner.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -43,13 +44,19 @@ pub struct Dialer {
     planner: ServerAddress,
     identity: Identity,
     addresses: Option<Addresses>,
+    tcp_port: Option<NonZeroU16>,
 }
 
 impl Dialer {
     /// Introduces `identity` to `planner`, reachable at `probe_addresses`; without any, at the source address of each
-    /// connection's route.
+    /// connection's route. `tcp_port` is that of its responder.
     #[must_use]
-    pub fn new(planner: ServerAddress, identity: Identity, probe_addresses: &[IpAddr]) -> Self {
+    pub fn new(
+        planner: ServerAddress,
+        identity: Identity,
+        probe_addresses: &[IpAddr],
+        tcp_port: Option<NonZeroU16>,
+    ) -> Self {
         let v4 = probe_addresses.iter().find_map(|address| match address {
             IpAddr::V4(v4) => Some(*v4),
             IpAddr::V6(_) => None,
@@ -62,6 +69,7 @@ impl Dialer {
             planner,
             identity,
             addresses: Addresses::new(v4, v6),
+            tcp_port,
         }
     }
 
@@ -114,6 +122,6 @@ impl Dialer {
             None => source_towards(address).await?,
         };
         let client = PlannerClient::new(channel).max_decoding_message_size(MAX_PLAN_BYTES);
-        Ok((client, self.identity.hello(addresses)))
+        Ok((client, self.identity.hello(addresses, self.tcp_port)))
     }
 }

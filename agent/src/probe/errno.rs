@@ -12,6 +12,7 @@ pub fn reason_of(error: &io::Error) -> Reason {
 
 /// The numbers that the standard library has no name for.
 #[cfg(target_os = "linux")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "a foreign enum with dozens of arms")]
 fn by_number(error: &io::Error) -> Option<Reason> {
     use nix::errno::Errno;
     let number = Errno::from_raw(error.raw_os_error()?);

@@ -104,7 +104,7 @@ mod tests {
         };
         for (by_wall, moved) in [(1_000, 0), (1_500, 500), (400, 600), (-100, 1_100)] {
             let later = Reading {
-                at: start.at + Duration::from_millis(1_000),
+                at: start.at + Duration::from_secs(1),
                 wall: Wall(start.wall.0 + by_wall * 1_000_000),
             };
             assert_eq!(later.step_since(&start), Duration::from_millis(moved));

@@ -88,12 +88,14 @@ fn open(kind: ICMP) -> io::Result<AsyncSocket> {
 }
 
 /// Tells whether the socket sees every ICMP packet of the machine, with its IPv4 header.
+#[must_use]
 pub fn is_raw(socket: &AsyncSocket) -> bool {
     socket.get_type() == Type::RAW
 }
 
 /// Borrows the descriptor for as long as the socket lives.
 #[expect(unsafe_code, reason = "surge-ping hands out its descriptor as a number only")]
+#[must_use]
 pub fn borrow(socket: &AsyncSocket) -> BorrowedFd<'_> {
     // SAFETY: the socket owns the descriptor and keeps it open for at least the lifetime of the borrow.
     unsafe { BorrowedFd::borrow_raw(socket.get_native_sock()) }

@@ -23,7 +23,7 @@ use crate::probe::icmp::socket::{Departure, Echo, EchoEvent};
 const AT_ONCE: usize = 64;
 /// Bytes of a returned request that are looked at: link, IPv6 and ICMP headers and the mark.
 const RETURNED_BYTES: usize = 128;
-/// `ee_origin` of stamps (linux/errqueue.h).
+/// `ee_origin` of stamps (`linux/errqueue.h`).
 const ORIGIN_TIMESTAMPING: u8 = libc::SO_EE_ORIGIN_TIMESTAMPING;
 
 impl Family {

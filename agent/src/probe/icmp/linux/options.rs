@@ -10,7 +10,7 @@ use nix::sys::socket::sockopt::{GetStruct, SetStruct};
 use nix::sys::socket::{ControlMessage, TimestampingFlag, setsockopt, sockopt};
 use xprober_proto::PacketOptions;
 
-/// What `SO_MEMINFO` tells (linux/sock_diag.h): nine numbers.
+/// What `SO_MEMINFO` tells (`linux/sock_diag.h`): nine numbers.
 pub(super) type MemoryNumbers = [u32; 9];
 
 /// Place of the dropped packets among them (`SK_MEMINFO_DROPS`).

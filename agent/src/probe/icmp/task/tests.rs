@@ -42,7 +42,9 @@ async fn with_every_backend(networks: &[&str], specs: &[IcmpSpec], times: usize,
         };
         let results = results_of(backend, networks, specs, times).await;
         assert_eq!(results.len(), specs.len() * times, "{choice:?}: every probe ends once");
-        results.iter().for_each(|result| judge(stamp, result));
+        for result in &results {
+            judge(stamp, result);
+        }
     }
 }
 
