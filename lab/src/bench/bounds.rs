@@ -2,6 +2,7 @@
 
 use super::measure::{Cell, Measured, Sheet};
 use super::plan::{Contender, Load, Place};
+use super::rtt::RttSheet;
 
 /// A condition on one contender under one load.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,8 +42,8 @@ pub struct Verdict {
 }
 
 /// All bounds.
-pub const BOUNDS: [Bound; 5] = {
-    use Contender::{Agent, Fping, Smokeping};
+pub const BOUNDS: [Bound; 13] = {
+    use Contender::{Agent, Bare, Engine, Fping, Smokeping, SurgePing};
     const fn bound(contender: Contender, load: Load, require: Require) -> Bound {
         Bound {
             contender,
@@ -51,6 +52,14 @@ pub const BOUNDS: [Bound; 5] = {
         }
     }
     [
+        bound(Engine, Load::Paced(1000), Require::CpuAtMost(0.40, Fping)),
+        bound(Engine, Load::Paced(1000), Require::CpuAtMost(0.35, SurgePing)),
+        bound(Engine, Load::Paced(1000), Require::CpuAtMost(1.4, Bare)),
+        bound(Engine, Load::Paced(10_000), Require::CpuAtMost(0.6, SurgePing)),
+        bound(Engine, Load::FlatOut, Require::RateAtLeast(1.3, SurgePing)),
+        bound(Engine, Load::Paced(1000), Require::NoFalseLoss),
+        bound(Engine, Load::Paced(10_000), Require::NoFalseLoss),
+        bound(Engine, Load::FlatOut, Require::NoFalseLoss),
         bound(Agent, Load::Paced(1000), Require::CpuAtMost(0.6, Fping)),
         bound(Agent, Load::Paced(1000), Require::CpuAtMost(0.10, Smokeping)),
         bound(Agent, Load::Paced(1000), Require::MegabytesAtMost(25.0)),
@@ -61,7 +70,7 @@ pub const BOUNDS: [Bound; 5] = {
 
 /// Judges every bound for which there are figures, place by place.
 #[must_use]
-pub fn judge(sheet: &Sheet) -> Vec<Verdict> {
+pub fn judge(sheet: &Sheet, rtts: &RttSheet) -> Vec<Verdict> {
     let places: Vec<Place> = {
         let mut places: Vec<_> = sheet.tables().into_iter().map(|(place, _)| place).collect();
         places.dedup();
@@ -70,7 +79,24 @@ pub fn judge(sheet: &Sheet) -> Vec<Verdict> {
     let pairs = places
         .into_iter()
         .flat_map(|place| BOUNDS.into_iter().map(move |bound| (place, bound)));
-    pairs.filter_map(|(place, bound)| bound.judge(sheet, place)).collect()
+    let costs = pairs.filter_map(|(place, bound)| bound.judge(sheet, place));
+    let times = rtts.busy().into_iter().filter_map(|busy| judge_rtts(rtts, busy));
+    costs.chain(times).collect()
+}
+
+/// Largest p99 of what the engine's round-trip times are off, microseconds: alone, and beside busy processes.
+const RTT_ERROR: [f64; 2] = [20.0, 30.0];
+
+fn judge_rtts(rtts: &RttSheet, busy: u32) -> Option<Verdict> {
+    let found = rtts.quantile(Contender::Engine, busy, 0.99)?;
+    let [idle, disturbed] = RTT_ERROR;
+    let limit = if busy == 0 { idle } else { disturbed };
+    Some(Verdict {
+        what: format!("engine, {busy} busy processes: p99 of the RTT's error, us"),
+        required: format!("<= {limit:.0}"),
+        found: format!("{found:.1}"),
+        met: found <= limit,
+    })
 }
 
 impl Bound {
@@ -146,7 +172,7 @@ mod tests {
     #[test]
     fn ratio_at_the_bound_is_met_and_above_is_missed() {
         let met = |micros| {
-            judge(&sheet(micros))
+            judge(&sheet(micros), &RttSheet::default())
                 .into_iter()
                 .find(|verdict| verdict.what.contains("/ fping"))
                 .unwrap()
@@ -158,13 +184,13 @@ mod tests {
 
     #[test]
     fn bounds_without_figures_are_not_judged() {
-        let verdicts = judge(&sheet(1));
+        let verdicts = judge(&sheet(1), &RttSheet::default());
         assert!(
             verdicts
                 .iter()
                 .all(|verdict| !verdict.what.contains("smokeping") && !verdict.what.contains("10000"))
         );
-        assert!(judge(&Sheet::default()).is_empty());
+        assert!(judge(&Sheet::default(), &RttSheet::default()).is_empty());
     }
 
     #[test]
@@ -180,7 +206,7 @@ mod tests {
             },
             bad,
         );
-        let verdict = judge(&sheet)
+        let verdict = judge(&sheet, &RttSheet::default())
             .into_iter()
             .find(|verdict| verdict.what.contains("false loss"))
             .unwrap();

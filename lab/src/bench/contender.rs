@@ -1,5 +1,6 @@
 //! How each contender is started, ended and asked for its losses.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::arena::{Arena, PROBE};
@@ -32,6 +33,8 @@ pub struct Job<'a> {
     pub contender: Contender,
     /// Number of the measurement, different for each.
     pub number: u32,
+    /// Whether it shall tell every round-trip time.
+    pub rtts: bool,
 }
 
 impl Job<'_> {
@@ -44,6 +47,8 @@ impl Job<'_> {
             Contender::Agent => (find::own_program("xprober-agent")?, self.agent()?),
             Contender::Fping => (find::tool("fping")?, self.fping()?),
             Contender::SurgePing => (this_program()?, self.child("surge-ping")?),
+            Contender::Engine => (this_program()?, self.child("engine")?),
+            Contender::Portable => (this_program()?, self.child("portable")?),
             Contender::Bare => (this_program()?, self.child("bare")?),
             Contender::Smokeping => (
                 find::tool("prometheus-smokeping-prober")?,
@@ -75,12 +80,18 @@ impl Job<'_> {
                 process.kill().await?;
                 Ok(in_time.then(|| fping_losses(&process.log_text())).flatten())
             }
-            Contender::SurgePing | Contender::Bare => {
+            Contender::Engine | Contender::Portable | Contender::SurgePing | Contender::Bare => {
                 process.stop().await?;
                 Ok(Summary::find(&process.log_text()).map(|summary| summary.sent - summary.received))
             }
             Contender::Smokeping | Contender::SmokepingRaw => process.kill().await.map(|_| None),
         }
+    }
+
+    /// File in which contenders of this program tell every round-trip time.
+    #[must_use]
+    pub fn rtts_file(&self) -> PathBuf {
+        self.arena.lab().work().join(format!("{}.rtts", self.name()))
     }
 
     /// Name of the process and, for agents, of their series.
@@ -136,15 +147,18 @@ impl Job<'_> {
             // A round of all targets must not begin before the last one's replies are in.
             Load::FlatOut => (self.flat_out_period(), Duration::ZERO, FPING_SEQUENCES / targets),
         };
-        Ok(vec![
-            "-q".to_owned(),
+        let mut arguments = vec![
             format!("-f{}", self.arena.targets_file(self.place, self.load)?.display()),
             format!("-b{PAYLOAD_BYTES}"),
             format!("-p{}", period.as_millis()),
             format!("-t{}", PERIOD.as_millis()),
             format!("-i{}", gap.as_secs_f64() * 1e3),
             format!("-c{count}"),
-        ])
+        ];
+        if !self.rtts {
+            arguments.push("-q".to_owned());
+        }
+        Ok(arguments)
     }
 
     const fn flat_out_period(&self) -> Duration {
@@ -179,11 +193,14 @@ impl Job<'_> {
         if self.load == Load::FlatOut {
             arguments.push("--flat-out".to_owned());
         }
+        if self.rtts {
+            arguments.push(format!("--rtts={}", self.rtts_file().display()));
+        }
         Ok(arguments)
     }
 }
 
-fn this_program() -> Result<std::path::PathBuf, LabError> {
+fn this_program() -> Result<PathBuf, LabError> {
     std::env::current_exe().map_err(LabError::io("finding this program"))
 }
 

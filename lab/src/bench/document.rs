@@ -76,7 +76,8 @@ pub fn machine() -> Result<Vec<(String, String)>, LabError> {
         ),
         ("command", format!("`xprober-lab {}`", arguments.join(" "))),
     ];
-    Ok(rows.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    let known = rows.into_iter().filter(|(_, value)| !value.is_empty());
+    Ok(known.map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 /// First line that a program writes to either output; empty when it cannot be run.

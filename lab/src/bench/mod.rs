@@ -6,6 +6,7 @@
 //!     round 1..N, contender by contender:
 //!        contender::start -> process in the probing host's namespace      child::* are contenders that live in here
 //!        kernel (its CPU clock, its memory, ICMP counters of the namespace) -> Measured
+//!     at the end, again with busy processes: capture of the wire and times as reported -> rtt
 //!     Sheet of Measured -> measure (medians, ratios) -> bounds (met, missed) -> report -> terminal, docs/benchmarks.md
 //! ```
 //!
@@ -22,6 +23,10 @@ pub mod child;
 pub mod kernel;
 
 pub mod measure;
+
+pub mod rtt;
+
+pub mod rtt_run;
 
 pub mod bounds;
 

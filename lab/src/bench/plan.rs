@@ -21,6 +21,10 @@ pub const FLAT_OUT_WINDOW: usize = 1000;
 pub enum Contender {
     /// `xprober-agent run` as shipped: fed by a planner, with ledger, samples, queue and push.
     Agent,
+    /// Its echo engine alone: schedule, in-flight table, engine thread; no ledger, no push.
+    Engine,
+    /// The same on the portable backend, whose stamps are its own; for round-trip times only.
+    Portable,
     /// fping, one process for all targets.
     Fping,
     /// A loop on surge-ping's own client, one task per target, as its documentation shows.
@@ -37,6 +41,8 @@ impl fmt::Display for Contender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Agent => "agent",
+            Self::Engine => "engine",
+            Self::Portable => "portable",
             Self::Fping => "fping",
             Self::SurgePing => "surge-ping",
             Self::Smokeping => "smokeping",
@@ -81,7 +87,8 @@ impl Load {
         match contender {
             Contender::Agent => matches!(self, Self::Paced(_)),
             Contender::Smokeping | Contender::SmokepingRaw => matches!(self, Self::Paced(targets) if targets <= 1000),
-            Contender::Fping | Contender::SurgePing | Contender::Bare => true,
+            Contender::Portable => false,
+            Contender::Engine | Contender::Fping | Contender::SurgePing | Contender::Bare => true,
         }
     }
 }
@@ -143,6 +150,15 @@ pub struct Options {
     /// Tick of the bare loop in milliseconds: that of our engine.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub tick: u64,
+    /// Numbers of busy processes beside which round-trip times are compared with a capture.
+    #[arg(long, value_delimiter = ',', default_values_t = [0, 1, 2, 4])]
+    pub busy: Vec<u32>,
+    /// Leaves out the comparison of round-trip times with a capture.
+    #[arg(long)]
+    pub no_rtt: bool,
+    /// Leaves out CPU time, memory and losses.
+    #[arg(long)]
+    pub no_cost: bool,
     /// Document whose table is replaced, e.g. docs/benchmarks.md; without it the table is only printed.
     #[arg(long, value_name = "FILE")]
     pub write: Option<PathBuf>,

@@ -7,6 +7,7 @@ use clap::ValueEnum as _;
 use super::bounds::{Verdict, megabytes};
 use super::measure::{Cell, Measured, Sheet};
 use super::plan::{Contender, Load, Place};
+use super::rtt::RttSheet;
 
 /// One measurement in a line.
 #[must_use]
@@ -25,7 +26,7 @@ pub fn line(one: &Measured) -> String {
 
 /// All tables: one per place and load, then the bounds, then what they were measured on.
 #[must_use]
-pub fn text(sheet: &Sheet, verdicts: &[Verdict], machine: &[(String, String)]) -> String {
+pub fn text(sheet: &Sheet, rtts: &RttSheet, verdicts: &[Verdict], machine: &[(String, String)]) -> String {
     let mut text = String::new();
     for (place, load) in sheet.tables() {
         let rows = Contender::value_variants().iter().filter_map(|contender| {
@@ -43,6 +44,13 @@ pub fn text(sheet: &Sheet, verdicts: &[Verdict], machine: &[(String, String)]) -
             "### {}\n\n{}",
             title(place, load),
             table(&HEAD, &rows.collect::<Vec<_>>())
+        );
+    }
+    if !rtts.contenders().is_empty() {
+        let _infallible = writeln!(
+            text,
+            "### Error of the round-trip time, us (p50 / p99)\n\n{}",
+            rtt_table(rtts)
         );
     }
     let rows = verdicts.iter().map(|verdict| {
@@ -80,6 +88,26 @@ const HEAD: [&str; 10] = [
     "peak, MB",
     "false loss",
 ];
+
+fn rtt_table(rtts: &RttSheet) -> String {
+    let busy = rtts.busy();
+    let head = busy.iter().map(|busy| match busy {
+        0 => "idle".to_owned(),
+        more => format!("{more} busy"),
+    });
+    let head: Vec<_> = std::iter::once("contender".to_owned()).chain(head).collect();
+    let row = |contender: Contender| {
+        let cells = busy.iter().map(|busy| {
+            let figure = |part| {
+                rtts.quantile(contender, *busy, part)
+                    .map_or("-".to_owned(), |error| format!("{error:.1}"))
+            };
+            format!("{} / {}", figure(0.5), figure(0.99))
+        });
+        std::iter::once(contender.to_string()).chain(cells).collect::<Vec<_>>()
+    };
+    table(&head, &rtts.contenders().into_iter().map(row).collect::<Vec<_>>())
+}
 
 fn title(place: Place, load: Load) -> String {
     match place {
@@ -128,23 +156,23 @@ fn false_loss(rounds: &[Measured]) -> String {
     })
 }
 
-fn table<const N: usize>(head: &[&str; N], rows: &[[String; N]]) -> String {
+fn table(head: &[impl AsRef<str>], rows: &[impl AsRef<[String]>]) -> String {
     let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([head[column].len(), 3]).max().unwrap_or_default()
+        let cells = rows.iter().map(|row| row.as_ref()[column].chars().count());
+        cells.chain([head[column].as_ref().len(), 3]).max().unwrap_or_default()
     };
-    let widths: [usize; N] = std::array::from_fn(width);
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
     let mut text = String::new();
     let mut line = |cells: &dyn Fn(usize) -> String| {
-        for (column, width) in widths.into_iter().enumerate() {
+        for (column, width) in widths.iter().enumerate() {
             let _infallible = write!(text, "| {:<width$} ", cells(column));
         }
         text.push_str("|\n");
     };
-    line(&|column| head[column].to_owned());
+    line(&|column| head[column].as_ref().to_owned());
     line(&|column| "-".repeat(widths[column]));
     for row in rows {
-        line(&|column| row[column].clone());
+        line(&|column| row.as_ref()[column].clone());
     }
     text
 }
@@ -172,7 +200,10 @@ mod tests {
                 sheet.add(cell, measured(micros * round, 1000));
             }
         }
+        let mut rtts = RttSheet::default();
+        rtts.add(Contender::Engine, 0, vec![1.0, 2.0, 25.0]);
+        rtts.add(Contender::Fping, 2, vec![50.0]);
         let machine = [("date".to_owned(), "2001-02-03".to_owned())];
-        insta::assert_snapshot!(text(&sheet, &judge(&sheet), &machine));
+        insta::assert_snapshot!(text(&sheet, &rtts, &judge(&sheet, &rtts), &machine));
     }
 }

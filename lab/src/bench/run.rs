@@ -10,7 +10,8 @@ use super::contender::Job;
 use super::kernel::{self, IcmpCounts, Memory};
 use super::measure::{Cell, Measured, Sheet};
 use super::plan::{Contender, Load, Options, Place};
-use super::{bounds, document, report};
+use super::rtt::RttSheet;
+use super::{bounds, document, report, rtt_run};
 use crate::enter::Inside;
 use crate::error::LabError;
 use crate::process::Process;
@@ -33,6 +34,7 @@ pub async fn run(inside: &Inside, options: &Options) -> Result<(), LabError> {
         arena: &arena,
         options,
         sheet: Sheet::default(),
+        rtts: RttSheet::default(),
         number: 0,
         start: Instant::now(),
     };
@@ -41,11 +43,11 @@ pub async fn run(inside: &Inside, options: &Options) -> Result<(), LabError> {
         .await
         .transpose()?
         .is_none();
-    let sheet = std::mem::take(&mut bench.sheet);
+    let (sheet, rtts) = (std::mem::take(&mut bench.sheet), std::mem::take(&mut bench.rtts));
     if stopped {
         say("stopped; the tables hold what was measured until then");
     }
-    let text = report::text(&sheet, &bounds::judge(&sheet), &document::machine()?);
+    let text = report::text(&sheet, &rtts, &bounds::judge(&sheet, &rtts), &document::machine()?);
     say(&format!("\n{text}"));
     if let (Some(file), false) = (&options.write, stopped) {
         document::write(file, &text)?;
@@ -58,12 +60,23 @@ struct Bench<'a> {
     arena: &'a Arena,
     options: &'a Options,
     sheet: Sheet,
+    rtts: RttSheet,
     number: u32,
     start: Instant,
 }
 
 impl Bench<'_> {
     async fn measure_all(&mut self) -> Result<(), LabError> {
+        if !self.options.no_cost {
+            self.measure_cost().await?;
+        }
+        if !self.options.no_rtt {
+            self.rtts = rtt_run::measure(self.arena, self.options, self.number).await?;
+        }
+        Ok(())
+    }
+
+    async fn measure_cost(&mut self) -> Result<(), LabError> {
         for &place in &self.options.places {
             for load in self.options.loads() {
                 self.measure_load(place, load).await?;
@@ -108,6 +121,7 @@ impl Bench<'_> {
             load,
             contender,
             number: self.number,
+            rtts: false,
         };
         let measured = if (contender, load) == (Contender::Fping, Load::FlatOut) {
             burst(&job).await?
@@ -158,7 +172,11 @@ async fn window(job: &Job<'_>) -> Result<Measured, LabError> {
     })
 }
 
-async fn wait_for_all_targets(job: &Job<'_>, process: &mut Process, before: IcmpCounts) -> Result<(), LabError> {
+pub(super) async fn wait_for_all_targets(
+    job: &Job<'_>,
+    process: &mut Process,
+    before: IcmpCounts,
+) -> Result<(), LabError> {
     let (deadline, targets) = (Instant::now() + START_LIMIT, job.load.targets() as u64);
     while IcmpCounts::of(job.arena.namespace()?)?.since(before).requests < targets {
         process.check_running()?;
@@ -214,7 +232,7 @@ fn pid(process: &Process) -> Result<u32, LabError> {
 }
 
 /// A terminal that went away is no reason to stop.
-fn say(text: &str) {
+pub(super) fn say(text: &str) {
     let mut out = std::io::stdout().lock();
     let _gone = writeln!(out, "{text}").and_then(|()| out.flush());
 }

@@ -5,6 +5,8 @@ pub mod bare;
 
 pub mod surge;
 
+pub mod engine;
+
 use std::fs;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
@@ -16,7 +18,9 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use nix::sys::signal::{SigSet, Signal};
 use serde::{Deserialize, Serialize};
+use xprober_config::agent::IcmpBackend;
 
+use super::rtt::{self, Reported};
 use crate::error::LabError;
 
 /// Which contender.
@@ -26,6 +30,10 @@ pub enum Kind {
     Bare,
     /// The loop on surge-ping.
     SurgePing,
+    /// The agent's engine on its Linux backend.
+    Engine,
+    /// The agent's engine on its portable backend.
+    Portable,
     /// Keeps one CPU busy.
     Spin,
 }
@@ -44,6 +52,9 @@ pub struct Options {
     /// As fast as it can, instead of one echo per target and second.
     #[arg(long)]
     pub flat_out: bool,
+    /// File for the round-trip times, see `bench::rtt`.
+    #[arg(long, value_name = "FILE")]
+    pub rtts: Option<PathBuf>,
 }
 
 /// What a contender says of itself at its end.
@@ -72,6 +83,8 @@ pub struct Task {
     pub tick: Duration,
     /// As fast as it can, instead of one echo per target and second.
     pub flat_out: bool,
+    /// File for the round-trip times; none are kept without it.
+    pub rtts: Option<PathBuf>,
     /// Set when SIGTERM came.
     pub stop: Arc<AtomicBool>,
 }
@@ -81,6 +94,11 @@ impl Task {
     #[must_use]
     pub fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    fn write_rtts(&self, reported: &[Reported]) -> Result<(), LabError> {
+        let Some(file) = &self.rtts else { return Ok(()) };
+        fs::write(file, rtt::write(reported)).map_err(LabError::io(format!("writing {}", file.display())))
     }
 }
 
@@ -93,11 +111,14 @@ pub fn run(options: &Options) -> Result<(), LabError> {
         targets: options.targets.as_ref().map_or(Ok(Vec::new()), read_targets)?,
         tick: Duration::from_millis(options.tick),
         flat_out: options.flat_out,
+        rtts: options.rtts.clone(),
         stop: stop_on_signal()?,
     };
     let summary = match options.kind {
         Kind::Bare => bare::run(&task)?,
         Kind::SurgePing => surge::run(&task)?,
+        Kind::Engine => engine::run(&task, IcmpBackend::Linux)?,
+        Kind::Portable => engine::run(&task, IcmpBackend::Portable)?,
         Kind::Spin => spin(&task),
     };
     let line = serde_json::to_string(&summary).unwrap_or_default();

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{Summary, Task};
 use crate::bench::plan::{PAYLOAD_BYTES, PERIOD};
+use crate::bench::rtt::Reported;
 use crate::error::LabError;
 
 /// Runs until the task is stopped.
@@ -28,30 +29,41 @@ async fn all(task: &Task) -> Result<Summary, LabError> {
         .zip(&task.targets)
         .map(|(index, target)| tokio::spawn(one(client.clone(), *target, start + gap * index, Arc::clone(&task))))
         .collect();
-    let mut total = Summary::default();
-    for task in tasks {
-        let one = task.await.unwrap_or_default();
+    let (mut total, mut reported) = (Summary::default(), Vec::new());
+    for one in tasks {
+        let (one, mut times) = one.await.unwrap_or_default();
+        reported.append(&mut times);
         total.sent += one.sent;
         total.received += one.received;
     }
+    task.write_rtts(&reported)?;
     Ok(total)
 }
 
-async fn one(client: Client, target: Ipv4Addr, start: Instant, task: Arc<Task>) -> Summary {
+async fn one(client: Client, target: Ipv4Addr, start: Instant, task: Arc<Task>) -> (Summary, Vec<Reported>) {
     let payload = [0; PAYLOAD_BYTES];
     let mut pinger = client.pinger(target.into(), PingIdentifier(1)).await;
     pinger.timeout(Duration::from_secs(1));
     let mut interval = tokio::time::interval_at(start, PERIOD);
-    let (mut summary, mut sequence) = (Summary::default(), 0_u16);
-    while !task.stopped() {
+    let (mut summary, mut reported) = (Summary::default(), Vec::new());
+    for (ordinal, sequence) in (0..=u16::MAX).cycle().enumerate() {
+        if task.stopped() {
+            break;
+        }
         if !task.flat_out {
             interval.tick().await;
         }
         summary.sent += 1;
-        if pinger.ping(PingSequence(sequence), &payload).await.is_ok() {
+        if let Ok((_, rtt)) = pinger.ping(PingSequence(sequence), &payload).await {
             summary.received += 1;
+            if task.rtts.is_some() {
+                reported.push(Reported {
+                    destination: target,
+                    ordinal,
+                    rtt,
+                });
+            }
         }
-        sequence = sequence.wrapping_add(1);
     }
-    summary
+    (summary, reported)
 }
