@@ -1,26 +1,38 @@
 //! Echo and connect probes: what is counted per region and per target.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::Held;
+use xprober_proto::{ProbeSpec, Target};
+
+use super::held::Held;
 use super::histogram::Histogram;
-use crate::probe::{EchoResult, Outcome};
+use super::jitter::Jitter;
+use crate::probe::{EchoResult, Outcome, Reason};
 
 /// Counters of one region and probe kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RegionLedger {
     outcomes: [u64; Outcome::ALL.len()],
+    reasons: BTreeMap<(Outcome, Reason), u64>,
     duplicates: u64,
     rtt: Histogram,
 }
 
 impl RegionLedger {
     pub(super) fn record(&mut self, result: &EchoResult) {
-        self.outcomes[result.outcome as usize] += 1;
+        self.count(result.outcome, result.reason, 1);
         self.duplicates += u64::from(result.duplicates);
         // A late reply is counted as an outcome; its time would sit beyond the timeout and only blur the distribution.
         if let (Outcome::Ok, Some(rtt)) = (result.outcome, result.rtt) {
             self.rtt.observe(rtt);
+        }
+    }
+
+    pub(super) fn count(&mut self, outcome: Outcome, reason: Option<Reason>, probes: u64) {
+        self.outcomes[outcome as usize] += probes;
+        if let Some(reason) = reason {
+            *self.reasons.entry((outcome, reason)).or_default() += probes;
         }
     }
 
@@ -34,6 +46,12 @@ impl RegionLedger {
     #[must_use]
     pub fn sent(&self) -> u64 {
         self.outcomes.iter().sum()
+    }
+
+    /// Probes whose outcome has a reason; what never happened is not listed.
+    #[must_use]
+    pub const fn reasons(&self) -> &BTreeMap<(Outcome, Reason), u64> {
+        &self.reasons
     }
 
     /// Further copies of replies.
@@ -71,8 +89,9 @@ impl LineCounts {
 pub struct TargetLedger {
     sent: u64,
     received: u64,
+    shows_ttl: bool,
     open: Window,
-    last_rtt: Option<Duration>,
+    jitter: Jitter,
     closed: Held<Reading>,
 }
 
@@ -81,6 +100,8 @@ pub struct TargetLedger {
 pub struct Reading {
     /// Round-trip times; `None` when nothing came back.
     pub rtt: Option<Rtt>,
+    /// TTL or hop limit of the last reply, for a target that asks for it.
+    pub reply_ttl: Option<u8>,
 }
 
 /// Round-trip times of the replies of one window, late ones among them.
@@ -92,10 +113,7 @@ pub struct Rtt {
     pub avg: Duration,
     /// The longest.
     pub max: Duration,
-    /// That of the last reply.
-    pub last: Duration,
-    /// Mean absolute difference between consecutive replies, the last one of the window before among them; `None` for
-    /// the very first reply.
+    /// The estimate over all replies so far; `None` before the second.
     pub jitter: Option<Duration>,
 }
 
@@ -107,23 +125,30 @@ struct Window {
     min: Duration,
     max: Duration,
     sum: Duration,
-    differences: u32,
-    difference_sum: Duration,
+    reply_ttl: Option<u8>,
 }
 
 impl TargetLedger {
-    pub(super) fn new(interval: Duration, timeout: Duration) -> Self {
-        Self {
+    pub(super) fn new(target: &Target) -> Self {
+        let mut ledger = Self {
             sent: 0,
             received: 0,
+            shows_ttl: false,
             open: Window::default(),
-            last_rtt: None,
-            closed: Held::new(interval, timeout),
-        }
+            jitter: Jitter::default(),
+            closed: Held::new(target.interval, target.timeout),
+        };
+        ledger.follow(target);
+        ledger
     }
 
-    pub(super) fn retime(&mut self, interval: Duration, timeout: Duration) {
-        self.closed.retime(interval, timeout);
+    /// Takes over what a changed target asks for.
+    pub(super) fn follow(&mut self, target: &Target) {
+        self.closed.retime(target.interval, target.timeout);
+        self.shows_ttl = match &target.probe {
+            ProbeSpec::Icmp(icmp) => icmp.reply_ttl,
+            ProbeSpec::Tcp(_) | ProbeSpec::Http(_) => false,
+        };
     }
 
     pub(super) fn record(&mut self, result: &EchoResult) {
@@ -133,16 +158,24 @@ impl TargetLedger {
             return;
         }
         self.received += 1;
+        self.open.reply_ttl = result.reply_ttl.or(self.open.reply_ttl);
         if let Some(rtt) = result.rtt {
-            self.open.observe(rtt, self.last_rtt.replace(rtt));
+            self.open.observe(rtt);
+            self.jitter.observe(rtt);
         }
+    }
+
+    /// Counts probes that never left by our own fault.
+    pub(super) const fn record_missed(&mut self, probes: u64) {
+        self.sent += probes;
     }
 
     pub(super) fn close_window(&mut self, now: Instant) {
         let window = std::mem::take(&mut self.open);
         // A window in which only our own faults happened says nothing about the target, like one without a probe.
         let reading = (window.judged > 0).then(|| Reading {
-            rtt: self.last_rtt.and_then(|last| window.summary(last)),
+            rtt: window.summary(self.jitter),
+            reply_ttl: window.reply_ttl.filter(|_| self.shows_ttl),
         });
         self.closed.close(reading, now);
     }
@@ -167,24 +200,19 @@ impl TargetLedger {
 }
 
 impl Window {
-    fn observe(&mut self, rtt: Duration, previous: Option<Duration>) {
+    fn observe(&mut self, rtt: Duration) {
         self.min = if self.rtts == 0 { rtt } else { self.min.min(rtt) };
         self.max = self.max.max(rtt);
         self.sum = self.sum.saturating_add(rtt);
         self.rtts += 1;
-        if let Some(previous) = previous {
-            self.differences += 1;
-            self.difference_sum = self.difference_sum.saturating_add(rtt.abs_diff(previous));
-        }
     }
 
-    fn summary(&self, last: Duration) -> Option<Rtt> {
+    fn summary(&self, jitter: Jitter) -> Option<Rtt> {
         Some(Rtt {
             min: self.min,
             avg: self.sum.checked_div(self.rtts)?,
             max: self.max,
-            last,
-            jitter: self.difference_sum.checked_div(self.differences),
+            jitter: jitter.get(),
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::Held;
+use super::held::Held;
 use crate::probe::{HttpReason, HttpResult, Stage};
 
 /// Counters of one HTTP target and its last probe.

@@ -5,76 +5,80 @@
 //! result of a target that left the plan still counts for its region. With a region's last target everything that is
 //! counted for it goes.
 
+pub mod key;
+
 pub mod histogram;
+
+pub mod jitter;
 
 pub mod echo;
 
 pub mod http;
 
-use std::collections::BTreeMap;
+mod held;
+
+mod slab;
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use xprober_proto::{Line, ProbeKind, Region, Target, TargetId};
+use xprober_proto::{Line, ProbeKind, Target, TargetId};
 
 pub use echo::{LineCounts, Reading, RegionLedger, Rtt, TargetLedger};
 pub use histogram::Histogram;
 pub use http::HttpLedger;
+pub use jitter::Jitter;
+pub use key::{RegionKey, TargetKey};
 
 use crate::plan::Change;
 use crate::probe::{EchoResult, HttpResult, Outcome, Reason};
-
-/// Names what is counted for a region.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RegionKey {
-    /// The other region.
-    pub region: Region,
-    /// How it is probed.
-    pub probe: ProbeKind,
-}
-
-/// Names what is counted for a target.
-///
-/// Two targets of a plan with the same key are one to the reader of a dashboard and share one account; otherwise they
-/// would send two values for one series.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TargetKey {
-    /// Its region.
-    pub region: Region,
-    /// How it is probed.
-    pub probe: ProbeKind,
-    /// Its name, the `target` label.
-    pub name: String,
-}
-
-impl TargetKey {
-    fn of(target: &Target) -> Self {
-        Self {
-            region: target.region.clone(),
-            probe: target.probe.kind(),
-            name: target.name.clone(),
-        }
-    }
-
-    fn region_key(&self) -> RegionKey {
-        RegionKey {
-            region: self.region.clone(),
-            probe: self.probe,
-        }
-    }
-}
+use key::Planned;
+use slab::Slab;
 
 /// Everything that was counted for the plan in force.
+///
+/// The maps by key give the order in which accounts are read; a result finds its account by the id of its target.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
-    plan: BTreeMap<TargetId, TargetKey>,
-    /// How many targets of the plan share a key; never 0.
-    users: BTreeMap<TargetKey, usize>,
-    regions: BTreeMap<RegionKey, RegionLedger>,
-    targets: BTreeMap<TargetKey, TargetLedger>,
-    pages: BTreeMap<TargetKey, HttpLedger>,
+    /// The account of each planned target; none for HTTP targets, whose pages are few and found by key.
+    plan: HashMap<Planned, Option<usize>>,
+    targets: BTreeMap<TargetKey, usize>,
+    regions: BTreeMap<RegionKey, usize>,
+    pages: BTreeMap<TargetKey, Page>,
+    target_accounts: Slab<TargetAccount>,
+    region_accounts: Slab<RegionAccount>,
     lines: Arc<[Line]>,
-    line_counts: BTreeMap<(String, RegionKey), LineCounts>,
+}
+
+#[derive(Debug, Clone)]
+struct TargetAccount {
+    region: usize,
+    /// How many targets of the plan share the key; never 0.
+    users: usize,
+    ledger: TargetLedger,
+}
+
+#[derive(Debug, Clone, Default)]
+struct RegionAccount {
+    /// How many target accounts the region has; never 0.
+    targets: usize,
+    ledger: RegionLedger,
+    lines: Vec<LineAccount>,
+}
+
+#[derive(Debug, Clone)]
+struct LineAccount {
+    name: String,
+    rtt_budget: Option<Duration>,
+    counts: LineCounts,
+}
+
+#[derive(Debug, Clone)]
+struct Page {
+    users: usize,
+    ledger: HttpLedger,
 }
 
 impl Ledger {
@@ -83,51 +87,64 @@ impl Ledger {
         match change {
             Change::Upsert(target) => self.upsert(target),
             Change::Remove(id) => self.remove(id),
-            Change::Lines(lines) => {
-                self.lines = Arc::clone(lines);
-                let kept = &self.lines;
-                self.line_counts.retain(|(name, key), _| {
-                    kept.iter()
-                        .any(|line| line.name == *name && line.target_region == key.region)
-                });
-            }
+            Change::Lines(lines) => self.set_lines(lines),
+        }
+    }
+
+    /// Counts an echo or connect probe whose window closed.
+    pub fn record_echo(&mut self, result: &EchoResult) {
+        let (region, target) = self.accounts_of(&result.target);
+        if let Some(region) = region {
+            region.record(result);
+        }
+        if let Some(target) = target {
+            target.record(result);
+        }
+    }
+
+    /// Counts probes that never left because we were late: rounds that we have nothing to say about. An HTTP target has
+    /// no such rounds.
+    pub fn record_missed(&mut self, target: &Arc<Target>, ticks: u64) {
+        let (region, target) = self.accounts_of(target);
+        if let Some(region) = region {
+            region.ledger.count(Outcome::Stalled, Some(Reason::Skipped), ticks);
+        }
+        if let Some(target) = target {
+            target.record_missed(ticks);
         }
     }
 
     /// Counts an HTTP probe that ended.
     pub fn record_http(&mut self, http: &HttpResult) {
         if let Some(page) = self.pages.get_mut(&TargetKey::of(&http.target)) {
-            page.record(http);
-        }
-    }
-
-    /// Counts probes that never left because we were late: rounds that we have nothing to say about.
-    pub fn record_missed(&mut self, target: &Arc<Target>, ticks: u64) {
-        let result = EchoResult::failed(Arc::clone(target), Outcome::Stalled, Some(Reason::Skipped));
-        for _ in 0..ticks {
-            self.record_echo(&result);
+            page.ledger.record(http);
         }
     }
 
     /// Ends the window of every target: what came since the last call becomes the reading that is shown.
     pub fn close_window(&mut self, now: Instant) {
-        self.targets.values_mut().for_each(|target| target.close_window(now));
-        self.pages.values_mut().for_each(|page| page.close_window(now));
+        for account in self.target_accounts.iter_mut() {
+            account.ledger.close_window(now);
+        }
+        self.pages.values_mut().for_each(|page| page.ledger.close_window(now));
     }
 
     /// Counters per region, for echo and connect probes.
     pub fn regions(&self) -> impl Iterator<Item = (&RegionKey, &RegionLedger)> {
-        self.regions.iter()
+        self.region_accounts().map(|(key, account)| (key, &account.ledger))
     }
 
     /// Counters and readings per target, for echo and connect probes.
     pub fn targets(&self) -> impl Iterator<Item = (&TargetKey, &TargetLedger)> {
-        self.targets.iter()
+        let account = |index: usize| self.target_accounts.get(index);
+        self.targets
+            .iter()
+            .filter_map(move |(key, index)| Some((key, &account(*index)?.ledger)))
     }
 
     /// Counters and last probe per HTTP target.
     pub fn pages(&self) -> impl Iterator<Item = (&TargetKey, &HttpLedger)> {
-        self.pages.iter()
+        self.pages.iter().map(|(key, page)| (key, &page.ledger))
     }
 
     /// The lines that start in this agent's region.
@@ -139,129 +156,175 @@ impl Ledger {
     /// Counters of each line for each kind of probe that its other end gets.
     pub fn line_counts(&self) -> impl Iterator<Item = (&Line, &RegionKey, LineCounts)> {
         self.lines.iter().flat_map(move |line| {
-            let same_end = self.regions.keys().filter(|key| key.region == line.target_region);
-            same_end.map(move |key| {
-                let counts = self.line_counts.get(&(line.name.clone(), key.clone()));
-                (line, key, counts.copied().unwrap_or_default())
+            self.region_accounts().filter_map(move |(key, account)| {
+                let counted = (key.region == line.target_region).then(|| account.line(&line.name))?;
+                Some((line, key, counted?.counts))
             })
         })
     }
 
-    fn upsert(&mut self, target: &Target) {
+    fn region_accounts(&self) -> impl Iterator<Item = (&RegionKey, &RegionAccount)> {
+        let account = |index: usize| self.region_accounts.get(index);
+        self.regions
+            .iter()
+            .filter_map(move |(key, index)| Some((key, account(*index)?)))
+    }
+
+    /// Finds what a result of `target` is counted for. A result of a target that left the plan, or whose name changed
+    /// since, has no account of its own and still counts for its region.
+    fn accounts_of(&mut self, target: &Arc<Target>) -> (Option<&mut RegionAccount>, Option<&mut TargetLedger>) {
+        let account = match self.account_number(target) {
+            Some(index) => self.target_accounts.get_mut(index),
+            None => None,
+        };
+        let region = match &account {
+            Some(account) => Some(account.region),
+            None => self.regions.get(&RegionKey::of(target)).copied(),
+        };
+        let region = match region {
+            Some(index) => self.region_accounts.get_mut(index),
+            None => None,
+        };
+        (region, account.map(|account| &mut account.ledger))
+    }
+
+    fn account_number(&self, target: &Arc<Target>) -> Option<usize> {
         let key = TargetKey::of(target);
-        let (interval, timeout) = (target.interval, target.timeout);
-        match target.probe.kind() {
-            ProbeKind::Icmp | ProbeKind::Tcp => {
-                self.regions.entry(key.region_key()).or_default();
-                let ledger = self.targets.entry(key.clone());
-                ledger
-                    .and_modify(|ledger| ledger.retime(interval, timeout))
-                    .or_insert_with(|| TargetLedger::new(interval, timeout));
-            }
+        match self.plan.get_key_value(&target.id) {
+            Some((planned, account)) if planned.0 == key => *account,
+            Some(_) | None => self.targets.get(&key).copied(),
+        }
+    }
+
+    fn upsert(&mut self, target: &Arc<Target>) {
+        let key = TargetKey::of(target);
+        let account = match target.probe.kind() {
+            ProbeKind::Icmp | ProbeKind::Tcp => Some(self.use_account(&key, target)),
             ProbeKind::Http => {
-                let page = self.pages.entry(key.clone());
-                page.and_modify(|page| page.retime(interval, timeout))
-                    .or_insert_with(|| HttpLedger::new(interval, timeout));
+                self.use_page(&key, target);
+                None
             }
-        }
-        *self.users.entry(key.clone()).or_default() += 1;
+        };
         // The new key stands before the old one goes: a region whose only target changes its name keeps its counters.
-        if let Some(old) = self.plan.insert(target.id.clone(), key) {
-            self.release(&old);
-        }
+        self.remove(&target.id);
+        self.plan.insert(Planned(key), account);
     }
 
     fn remove(&mut self, id: &TargetId) {
-        if let Some(key) = self.plan.remove(id) {
-            self.release(&key);
+        match self.plan.remove_entry(id) {
+            Some((Planned(key), Some(account))) => self.release_account(&key, account),
+            Some((Planned(key), None)) => self.release_page(key),
+            None => {}
         }
     }
 
-    /// Drops what nobody in the plan uses any more.
-    fn release(&mut self, key: &TargetKey) {
-        if let Some(users) = self.users.get_mut(key).filter(|users| **users > 1) {
-            *users -= 1;
-            return;
-        }
-        self.users.remove(key);
-        self.targets.remove(key);
-        self.pages.remove(key);
-        let region = key.region_key();
-        if !self.probes_region(&region) {
-            self.regions.remove(&region);
-            self.line_counts.retain(|(_, counted), _| *counted != region);
-        }
-    }
-
-    fn probes_region(&self, key: &RegionKey) -> bool {
-        // Keys sort by region, then kind, then name: the empty name stands before the region's first target.
-        let first = TargetKey {
-            region: key.region.clone(),
-            probe: key.probe,
-            name: String::new(),
-        };
-        let next = self.users.range(first..).next();
-        next.is_some_and(|(used, _)| used.region == key.region && used.probe == key.probe)
-    }
-
-    /// Counts an echo or connect probe whose window closed.
-    pub fn record_echo(&mut self, result: &EchoResult) {
-        let key = TargetKey::of(&result.target);
-        let region_key = key.region_key();
-        let Some(region) = self.regions.get_mut(&region_key) else {
-            return;
-        };
-        region.record(result);
-        for line in self.lines.iter().filter(|line| line.target_region == key.region) {
-            let counts = self.line_counts.entry((line.name.clone(), region_key.clone()));
-            counts.or_default().record(result, line.rtt_budget);
-        }
-        if let Some(target) = self.targets.get_mut(&key) {
-            target.record(result);
-        }
-    }
-}
-
-/// The last reading of a target that is probed less often than samples are pushed.
-///
-/// It is shown until the next one, but never for longer than three intervals: when probing stops, the last healthy
-/// value must not stand for ever.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Held<T> {
-    reading: Option<(T, Instant)>,
-    limit: Duration,
-}
-
-impl<T> Held<T> {
-    fn new(interval: Duration, timeout: Duration) -> Self {
-        let mut held = Self {
-            reading: None,
-            limit: Duration::ZERO,
-        };
-        held.retime(interval, timeout);
-        held
-    }
-
-    fn retime(&mut self, interval: Duration, timeout: Duration) {
-        // One interval until the next probe, one for its timeout, one for a tick that was skipped.
-        self.limit = interval.max(timeout).saturating_mul(3);
-    }
-
-    fn close(&mut self, reading: Option<T>, now: Instant) {
-        if let Some(reading) = reading {
-            self.reading = Some((reading, now));
-        } else if let Some((_, since)) = &self.reading
-            && now.saturating_duration_since(*since) > self.limit
+    fn use_account(&mut self, key: &TargetKey, target: &Target) -> usize {
+        if let Some(index) = self.targets.remove(key)
+            && let Some(account) = self.target_accounts.get_mut(index)
         {
-            self.reading = None;
+            account.users += 1;
+            account.ledger.follow(target);
+            // The key holds a target: the new one lets the old one go.
+            self.targets.insert(key.clone(), index);
+            return index;
+        }
+        let region = self.use_region(target);
+        let index = self.target_accounts.insert(TargetAccount {
+            region,
+            users: 1,
+            ledger: TargetLedger::new(target),
+        });
+        self.targets.insert(key.clone(), index);
+        index
+    }
+
+    fn use_region(&mut self, target: &Target) -> usize {
+        let index = match self.regions.entry(RegionKey::of(target)) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => {
+                let mut account = RegionAccount::default();
+                account.set_lines(&self.lines, new.key());
+                *new.insert(self.region_accounts.insert(account))
+            }
+        };
+        if let Some(account) = self.region_accounts.get_mut(index) {
+            account.targets += 1;
+        }
+        index
+    }
+
+    fn use_page(&mut self, key: &TargetKey, target: &Target) {
+        let (interval, timeout) = (target.interval, target.timeout);
+        let page = self.pages.entry(key.clone()).or_insert_with(|| Page {
+            users: 0,
+            ledger: HttpLedger::new(interval, timeout),
+        });
+        page.users += 1;
+        page.ledger.retime(interval, timeout);
+    }
+
+    /// Drops the account when nobody in the plan uses it any more, and its region's with the last.
+    fn release_account(&mut self, key: &TargetKey, index: usize) {
+        let Some(account) = self.target_accounts.get_mut(index) else {
+            return;
+        };
+        account.users -= 1;
+        if account.users > 0 {
+            return;
+        }
+        let region = account.region;
+        self.target_accounts.remove(index);
+        self.targets.remove(key);
+        let Some(account) = self.region_accounts.get_mut(region) else {
+            return;
+        };
+        account.targets -= 1;
+        if account.targets == 0 {
+            self.region_accounts.remove(region);
+            self.regions.retain(|_, index| *index != region);
         }
     }
 
-    const fn get(&self) -> Option<&T> {
-        match &self.reading {
-            Some((reading, _)) => Some(reading),
-            None => None,
+    fn release_page(&mut self, key: TargetKey) {
+        if let Entry::Occupied(mut page) = self.pages.entry(key) {
+            page.get_mut().users -= 1;
+            if page.get().users == 0 {
+                page.remove();
+            }
         }
+    }
+
+    fn set_lines(&mut self, lines: &Arc<[Line]>) {
+        self.lines = Arc::clone(lines);
+        for (key, index) in &self.regions {
+            if let Some(account) = self.region_accounts.get_mut(*index) {
+                account.set_lines(lines, key);
+            }
+        }
+    }
+}
+
+impl RegionAccount {
+    fn record(&mut self, result: &EchoResult) {
+        self.ledger.record(result);
+        for line in &mut self.lines {
+            line.counts.record(result, line.rtt_budget);
+        }
+    }
+
+    fn line(&self, name: &str) -> Option<&LineAccount> {
+        self.lines.iter().find(|line| line.name == name)
+    }
+
+    /// Counts for the lines to this region from now on; one that stays keeps its counters.
+    fn set_lines(&mut self, lines: &[Line], key: &RegionKey) {
+        let here = lines.iter().filter(|line| line.target_region == key.region);
+        let accounts = here.map(|line| LineAccount {
+            name: line.name.clone(),
+            rtt_budget: line.rtt_budget,
+            counts: self.line(&line.name).map(|known| known.counts).unwrap_or_default(),
+        });
+        self.lines = accounts.collect();
     }
 }
 

@@ -1,7 +1,7 @@
 //! The ledger against a model that remembers every event and counts from the start each time.
 
 use proptest::prelude::*;
-use xprober_proto::{HttpSpec, IcmpSpec, ProbeSpec, TcpSpec};
+use xprober_proto::{HttpSpec, IcmpSpec, ProbeSpec, Region, TcpSpec};
 
 use super::*;
 use crate::probe::{HttpFailure, HttpReason, HttpResult, Outcome, Stage, StageTimes};
@@ -67,7 +67,7 @@ fn reading(ledger: &Ledger) -> Option<Reading> {
 }
 
 #[test]
-fn a_window_reads_min_avg_max_last_and_jitter_of_its_replies() {
+fn a_window_reads_min_avg_and_max_of_its_replies_and_the_jitter_so_far() {
     let mut ledger = Ledger::default();
     let vm3 = target("1", "b", "vm3", ProbeKind::Icmp);
     ledger.apply(&Change::Upsert(Arc::clone(&vm3)));
@@ -85,10 +85,10 @@ fn a_window_reads_min_avg_max_last_and_jitter_of_its_replies() {
         min: millis(10),
         avg: millis(12),
         max: millis(14),
-        last: millis(12),
-        jitter: Some(millis(3)),
+        // 4 ms / 16, then (15 * 0.25 ms + 2 ms) / 16.
+        jitter: Some(Duration::from_nanos(359_375)),
     };
-    assert_eq!(reading(&ledger), Some(Reading { rtt: Some(rtt) }));
+    assert_eq!(reading(&ledger).unwrap().rtt, Some(rtt));
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn jitter_needs_a_second_reply_and_reaches_over_the_window() {
         ledger.close_window(Instant::now());
         jitters.push(reading(&ledger).unwrap().rtt.unwrap().jitter);
     }
-    assert_eq!(jitters, [None, Some(Duration::from_millis(3))]);
+    assert_eq!(jitters, [None, Some(Duration::from_millis(3) / 16)]);
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn a_window_in_which_nothing_came_back_has_no_latency() {
     ledger.close_window(Instant::now());
     ledger.record_echo(&echo(&vm3, Outcome::Lost, 0));
     ledger.close_window(Instant::now());
-    assert_eq!(reading(&ledger), Some(Reading { rtt: None }));
+    assert_eq!(reading(&ledger).unwrap().rtt, None);
 }
 
 #[test]
@@ -131,6 +131,123 @@ fn a_reading_is_held_for_three_intervals_and_no_longer() {
     assert!(reading(&ledger).is_some_and(|reading| reading.rtt.is_some()));
     ledger.close_window(start + 3 * SECOND + Duration::from_millis(1));
     assert_eq!(reading(&ledger), None);
+}
+
+/// An echo target that says whether it wants to know the TTL of its replies.
+fn target_with_ttl(reply_ttl: bool) -> Arc<Target> {
+    let mut target = Target::clone(&target("1", "b", "vm3", ProbeKind::Icmp));
+    if let ProbeSpec::Icmp(icmp) = &mut target.probe {
+        icmp.reply_ttl = reply_ttl;
+    }
+    Arc::new(target)
+}
+
+#[test]
+fn the_ttl_of_the_last_reply_is_read_where_it_is_asked_for_and_as_long_as_replies_come() {
+    let mut ledger = Ledger::default();
+    let mut read = |target: &Arc<Target>, ttls: &[Option<u8>]| {
+        ledger.apply(&Change::Upsert(Arc::clone(target)));
+        for ttl in ttls {
+            let outcome = if ttl.is_some() { Outcome::Ok } else { Outcome::Lost };
+            let mut result = echo(target, outcome, 1);
+            result.reply_ttl = *ttl;
+            ledger.record_echo(&result);
+        }
+        ledger.close_window(Instant::now());
+        reading(&ledger).unwrap().reply_ttl
+    };
+    let asks = target_with_ttl(true);
+    assert_eq!(read(&asks, &[Some(60), Some(59), None]), Some(59));
+    assert_eq!(read(&asks, &[None]), None);
+    assert_eq!(read(&target_with_ttl(false), &[Some(60)]), None);
+}
+
+#[test]
+fn missed_rounds_are_stalled_however_many_and_say_nothing_about_target_and_line() {
+    let mut ledger = Ledger::default();
+    let vm3 = target("1", "b", "vm3", ProbeKind::Icmp);
+    let page = target("2", "b", "http://h/", ProbeKind::Http);
+    for target in [&vm3, &page] {
+        ledger.apply(&Change::Upsert(Arc::clone(target)));
+    }
+    ledger.apply(&Change::Lines([line("a-b", "b", 10)].into()));
+    ledger.record_echo(&echo(&vm3, Outcome::Ok, 1));
+    // A machine slept for long at a short interval: counting one by one would take centuries.
+    let ticks = 1 << 60;
+    ledger.record_missed(&vm3, ticks);
+    ledger.record_missed(&page, ticks);
+    ledger.close_window(Instant::now());
+    let (_, region) = ledger.regions().next().unwrap();
+    assert_eq!((region.sent(), region.outcome(Outcome::Stalled)), (ticks + 1, ticks));
+    assert_eq!(
+        region.reasons(),
+        &BTreeMap::from([((Outcome::Stalled, Reason::Skipped), ticks)])
+    );
+    let (_, target) = ledger.targets().next().unwrap();
+    assert_eq!((target.sent(), target.received()), (ticks + 1, 1));
+    assert!(target.reading().unwrap().rtt.is_some());
+    assert_eq!(ledger.pages().next().unwrap().1.probes(), 0);
+    assert_eq!(ledger.line_counts().next().unwrap().2.probes, 1);
+}
+
+#[test]
+fn a_reason_is_counted_beside_the_outcome_it_came_with() {
+    let mut ledger = Ledger::default();
+    let port = target("1", "b", "vm3:443", ProbeKind::Tcp);
+    ledger.apply(&Change::Upsert(Arc::clone(&port)));
+    for (outcome, reason) in [
+        (Outcome::Ok, Some(Reason::Refused)),
+        (Outcome::Late, Some(Reason::Refused)),
+        (Outcome::Ok, None),
+        (Outcome::Ok, Some(Reason::Refused)),
+    ] {
+        let result = EchoResult {
+            reason,
+            ..echo(&port, outcome, 1)
+        };
+        ledger.record_echo(&result);
+    }
+    let expected = [
+        ((Outcome::Ok, Reason::Refused), 2),
+        ((Outcome::Late, Reason::Refused), 1),
+    ];
+    let (_, region) = ledger.regions().next().unwrap();
+    assert_eq!((region.reasons(), region.sent()), (&BTreeMap::from(expected), 4));
+}
+
+#[test]
+fn a_changed_line_keeps_its_counters_and_a_new_kind_of_probe_is_counted_for_it_too() {
+    let mut ledger = Ledger::default();
+    let vm3 = target("1", "b", "vm3", ProbeKind::Icmp);
+    ledger.apply(&Change::Lines([line("a-b", "b", 10)].into()));
+    ledger.apply(&Change::Upsert(Arc::clone(&vm3)));
+    ledger.record_echo(&echo(&vm3, Outcome::Ok, 15));
+    ledger.apply(&Change::Lines([line("new", "b", 1), line("a-b", "b", 20)].into()));
+    ledger.apply(&Change::Upsert(target("2", "b", "vm3", ProbeKind::Tcp)));
+    ledger.record_echo(&echo(&vm3, Outcome::Ok, 15));
+    let counts = ledger
+        .line_counts()
+        .map(|(line, key, counts)| (line.name.as_str(), key.probe, counts.probes, counts.over_budget));
+    let expected = [
+        ("new", ProbeKind::Icmp, 1, 1),
+        ("new", ProbeKind::Tcp, 0, 0),
+        ("a-b", ProbeKind::Icmp, 2, 1),
+        ("a-b", ProbeKind::Tcp, 0, 0),
+    ];
+    assert_eq!(counts.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_replaced_target_is_let_go() {
+    let mut ledger = Ledger::default();
+    let [old, new] = [1, 2].map(|_| target("1", "b", "vm3", ProbeKind::Icmp));
+    ledger.apply(&Change::Upsert(Arc::clone(&old)));
+    ledger.apply(&Change::Upsert(Arc::clone(&new)));
+    ledger.record_echo(&echo(&old, Outcome::Ok, 1));
+    assert_eq!(
+        (Arc::strong_count(&old), ledger.targets().next().unwrap().1.sent()),
+        (1, 1)
+    );
 }
 
 #[test]
@@ -206,11 +323,7 @@ fn the_last_http_probe_is_read_and_failures_are_counted_by_stage_and_reason() {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Upsert {
-        id: usize,
-        region: usize,
-        tcp: bool,
-    },
+    Upsert(Place),
     Remove {
         id: usize,
     },
@@ -218,61 +331,166 @@ enum Step {
         regions: Vec<usize>,
     },
     Result {
-        id: usize,
-        region: usize,
-        tcp: bool,
+        place: Place,
         outcome: usize,
+        reason: Option<usize>,
         rtt_ms: u64,
+    },
+    Missed {
+        place: Place,
+        ticks: u64,
     },
     Close,
 }
 
+/// A target, as it was when the step was made: results may come for what it is no longer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Place {
+    id: usize,
+    /// Two ids share a name now and then.
+    name: usize,
+    region: usize,
+    kind: usize,
+}
+
+impl Place {
+    fn target(self) -> Arc<Target> {
+        let kind = ProbeKind::ALL[self.kind];
+        target(IDS[self.id], REGIONS[self.region], NAMES[self.name], kind)
+    }
+
+    /// What its results are counted for beside the target, and the target's account.
+    fn account(self) -> Option<(Region, ProbeKind, &'static str)> {
+        let kind = ProbeKind::ALL[self.kind];
+        (kind != ProbeKind::Http).then(|| (REGIONS[self.region].parse().unwrap(), kind, NAMES[self.name]))
+    }
+}
+
 const REGIONS: [&str; 3] = ["b", "c", "d"];
 const IDS: [&str; 4] = ["1", "2", "3", "4"];
+const NAMES: [&str; 3] = ["x", "y", "z"];
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let (id, region) = (0..IDS.len(), 0..REGIONS.len());
+    let place = (0..IDS.len(), 0..NAMES.len(), 0..REGIONS.len(), 0..ProbeKind::ALL.len());
+    let place = place.prop_map(|(id, name, region, kind)| Place { id, name, region, kind });
+    let reason = prop::option::of(0..Reason::ALL.len());
     let step = prop_oneof![
-        3 => (id.clone(), region.clone(), any::<bool>()).prop_map(|(id, region, tcp)| Step::Upsert { id, region, tcp }),
-        1 => id.clone().prop_map(|id| Step::Remove { id }),
-        1 => prop::collection::vec(region.clone(), 0..3).prop_map(|regions| Step::Lines { regions }),
-        8 => (id, region, any::<bool>(), 0..Outcome::ALL.len(), 0..20u64)
-            .prop_map(|(id, region, tcp, outcome, rtt_ms)| Step::Result { id, region, tcp, outcome, rtt_ms }),
+        3 => place.clone().prop_map(Step::Upsert),
+        1 => (0..IDS.len()).prop_map(|id| Step::Remove { id }),
+        1 => prop::collection::vec(0..REGIONS.len(), 0..3).prop_map(|regions| Step::Lines { regions }),
+        8 => (place.clone(), 0..Outcome::ALL.len(), reason, 0..20u64)
+            .prop_map(|(place, outcome, reason, rtt_ms)| Step::Result { place, outcome, reason, rtt_ms }),
+        2 => (place, 0..1000u64).prop_map(|(place, ticks)| Step::Missed { place, ticks }),
         1 => Just(Step::Close),
     ];
     prop::collection::vec(step, 0..200)
 }
 
-/// Remembers results as long as the account they belong to is open.
+/// So many probes that ended alike.
+#[derive(Debug, Clone, Copy)]
+struct Ended {
+    place: Place,
+    outcome: Outcome,
+    reason: Option<Reason>,
+    probes: u64,
+}
+
+/// Remembers what ended as long as the account it belongs to is open.
 #[derive(Default)]
 struct Model {
-    plan: BTreeMap<usize, (usize, bool)>,
-    results: Vec<(usize, usize, bool, Outcome)>,
+    plan: BTreeMap<usize, Place>,
+    of_regions: Vec<Ended>,
+    of_targets: Vec<Ended>,
 }
 
 impl Model {
-    /// Results of targets that left, and of regions that closed, are forgotten at different times: `id` tells whose.
+    /// Results of targets that left, and of regions that closed, are forgotten at different times.
     fn forget(&mut self) {
-        let plan = &self.plan;
-        self.results
-            .retain(|(_, region, tcp, _)| plan.values().any(|at| at == &(*region, *tcp)));
+        let known: Vec<_> = self.plan.values().filter_map(|place| place.account()).collect();
+        let account = |ended: &Ended| ended.place.account();
+        self.of_targets
+            .retain(|ended| account(ended).is_some_and(|account| known.contains(&account)));
+        self.of_regions.retain(|ended| {
+            account(ended).is_some_and(|(region, kind, _)| known.iter().any(|at| (&at.0, at.1) == (&region, kind)))
+        });
+    }
+
+    fn end(&mut self, ended: Ended) {
+        self.of_regions.push(ended);
+        self.of_targets.push(ended);
+        self.forget();
     }
 }
 
-fn kind(tcp: bool) -> ProbeKind {
-    if tcp { ProbeKind::Tcp } else { ProbeKind::Icmp }
+fn probes<'a>(ended: impl IntoIterator<Item = &'a Ended>, wanted: impl Fn(&Ended) -> bool) -> u64 {
+    let wanted = ended.into_iter().filter(|ended| wanted(ended));
+    wanted.map(|ended| ended.probes).sum()
+}
+
+fn check(ledger: &Ledger, model: &Model) -> Result<(), TestCaseError> {
+    let mut accounts: Vec<_> = model.plan.values().filter_map(|place| place.account()).collect();
+    accounts.sort_unstable();
+    accounts.dedup();
+    let targets: Vec<_> = ledger.targets().collect();
+    let keys = targets
+        .iter()
+        .map(|(key, _)| (key.region().clone(), key.probe(), key.name()));
+    prop_assert_eq!(keys.collect::<Vec<_>>(), accounts.clone());
+    for ((_, target), account) in targets.iter().zip(&accounts) {
+        let here = |ended: &Ended| ended.place.account().as_ref() == Some(account);
+        prop_assert_eq!(target.sent(), probes(&model.of_targets, here));
+        let received = |ended: &Ended| here(ended) && ended.outcome.received();
+        prop_assert_eq!(target.received(), probes(&model.of_targets, received));
+    }
+    accounts.dedup_by(|one, other| (&one.0, one.1) == (&other.0, other.1));
+    prop_assert_eq!(ledger.regions().count(), accounts.len());
+    for ((key, region), account) in ledger.regions().zip(&accounts) {
+        prop_assert_eq!((&key.region, key.probe), (&account.0, account.1));
+        let here = |ended: &&Ended| {
+            ended
+                .place
+                .account()
+                .is_some_and(|at| (&at.0, at.1) == (&account.0, account.1))
+        };
+        let all: Vec<Ended> = model.of_regions.iter().filter(here).copied().collect();
+        prop_assert_eq!(region.sent(), probes(&all, |_| true));
+        for outcome in Outcome::ALL {
+            prop_assert_eq!(region.outcome(outcome), probes(&all, |ended| ended.outcome == outcome));
+            for reason in Reason::ALL {
+                let same = |ended: &Ended| ended.outcome == outcome && ended.reason == Some(reason);
+                let counted = region.reasons().get(&(outcome, reason)).copied();
+                prop_assert_eq!(counted.unwrap_or_default(), probes(&all, same));
+            }
+        }
+        prop_assert_eq!(region.rtt().count(), region.outcome(Outcome::Ok));
+    }
+    let pages = model.plan.values().filter(|place| place.account().is_none());
+    let mut pages: Vec<_> = pages.map(|place| (place.region, place.name)).collect();
+    pages.sort_unstable();
+    pages.dedup();
+    prop_assert_eq!(ledger.pages().count(), pages.len());
+    for (_, key, counts) in ledger.line_counts() {
+        let region = ledger.regions().find(|(known, _)| *known == key);
+        let judged = region.map(|(_, region)| {
+            let judging = Outcome::ALL.into_iter().filter(|outcome| outcome.judges_network());
+            judging.map(|outcome| region.outcome(outcome)).sum::<u64>()
+        });
+        prop_assert!(judged.is_some_and(|judged| counts.probes <= judged));
+        prop_assert!(counts.over_budget <= counts.probes);
+    }
+    Ok(())
 }
 
 proptest! {
     #[test]
-    fn every_result_moves_one_outcome_of_its_region_as_long_as_the_region_is_probed(steps in steps()) {
+    fn every_result_moves_one_outcome_of_its_region_and_target_as_long_as_they_are_probed(steps in steps()) {
         let (mut ledger, mut model) = (Ledger::default(), Model::default());
         let now = Instant::now();
         for step in steps {
             match step {
-                Step::Upsert { id, region, tcp } => {
-                    ledger.apply(&Change::Upsert(target(IDS[id], REGIONS[region], IDS[id], kind(tcp))));
-                    model.plan.insert(id, (region, tcp));
+                Step::Upsert(place) => {
+                    ledger.apply(&Change::Upsert(place.target()));
+                    model.plan.insert(place.id, place);
                     model.forget();
                 }
                 Step::Remove { id } => {
@@ -284,43 +502,19 @@ proptest! {
                     let lines = regions.iter().enumerate().map(|(i, region)| line(&i.to_string(), REGIONS[*region], 10));
                     ledger.apply(&Change::Lines(lines.collect()));
                 }
-                Step::Result { id, region, tcp, outcome, rtt_ms } => {
-                    let outcome = Outcome::ALL[outcome];
-                    ledger.record_echo(&echo(&target(IDS[id], REGIONS[region], IDS[id], kind(tcp)), outcome, rtt_ms));
-                    model.results.push((id, region, tcp, outcome));
-                    model.forget();
+                Step::Result { place, outcome, reason, rtt_ms } => {
+                    let (outcome, reason) = (Outcome::ALL[outcome], reason.map(|reason| Reason::ALL[reason]));
+                    ledger.record_echo(&EchoResult { reason, ..echo(&place.target(), outcome, rtt_ms) });
+                    model.end(Ended { place, outcome, reason, probes: 1 });
+                }
+                Step::Missed { place, ticks } => {
+                    ledger.record_missed(&place.target(), ticks);
+                    let (outcome, reason) = (Outcome::Stalled, Some(Reason::Skipped));
+                    model.end(Ended { place, outcome, reason, probes: ticks });
                 }
                 Step::Close => ledger.close_window(now),
             }
-
-            let mut known: Vec<_> = model.plan.values().copied().collect();
-            known.sort_unstable();
-            known.dedup();
-            prop_assert_eq!(ledger.regions().count(), known.len());
-            for (key, region) in ledger.regions() {
-                let here = |(_, at, tcp, _): &&(usize, usize, bool, Outcome)| {
-                    REGIONS[*at] == key.region.as_str() && kind(*tcp) == key.probe
-                };
-                let results: Vec<_> = model.results.iter().filter(here).collect();
-                prop_assert_eq!(region.sent(), results.len() as u64);
-                for outcome in Outcome::ALL {
-                    let expected = results.iter().filter(|result| result.3 == outcome).count() as u64;
-                    prop_assert_eq!(region.outcome(outcome), expected);
-                }
-                prop_assert_eq!(region.rtt().count(), region.outcome(Outcome::Ok));
-                let of_region = |(target, _): &(&TargetKey, &TargetLedger)| target.region_key() == *key;
-                let sent: u64 = ledger.targets().filter(of_region).map(|(_, target)| target.sent()).sum();
-                prop_assert!(sent <= region.sent(), "targets sent {sent}, region {}", region.sent());
-            }
-            prop_assert_eq!(ledger.targets().count(), model.plan.len());
-            for (_, target) in ledger.targets() {
-                prop_assert!(target.received() <= target.sent());
-            }
-            for (_, key, counts) in ledger.line_counts() {
-                let region = ledger.regions().find(|(known, _)| *known == key);
-                prop_assert!(region.is_some_and(|(_, region)| counts.probes <= region.sent()));
-                prop_assert!(counts.over_budget <= counts.probes);
-            }
+            check(&ledger, &model)?;
         }
     }
 }

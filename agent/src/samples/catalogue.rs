@@ -44,6 +44,9 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// Every scope, in the order of their numbers.
+    pub const ALL: [Self; 5] = [Self::Agent, Self::Region, Self::Target, Self::Line, Self::LineProbes];
+
     /// Labels of the scope beside [`COMMON_LABELS`].
     #[must_use]
     pub const fn labels(self) -> &'static [&'static str] {
@@ -59,6 +62,12 @@ impl Scope {
 
 /// Labels that every series carries.
 pub const COMMON_LABELS: [&str; 3] = ["job", "instance", "source_region"];
+
+/// Most labels of a scope.
+pub const MAX_SCOPE_LABELS: usize = 5;
+
+/// Most labels that a metric has of its own, `le` among them.
+pub const MAX_OWN_LABELS: usize = 2;
 
 /// One declaration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,12 +89,14 @@ pub struct Metric {
 impl Metric {
     /// Every label of the metric, in the order of their meaning; labels without a value are left out of a series.
     pub fn all_labels(&self) -> impl Iterator<Item = &'static str> {
+        let shared = COMMON_LABELS.into_iter().chain(self.scope.labels().iter().copied());
+        shared.chain(self.own_labels())
+    }
+
+    /// Labels beside those of every series and of the scope; `le` for a histogram.
+    pub fn own_labels(&self) -> impl Iterator<Item = &'static str> {
         let le: &[&str] = if self.kind == Kind::Histogram { &["le"] } else { &[] };
-        COMMON_LABELS
-            .into_iter()
-            .chain(self.scope.labels().iter().copied())
-            .chain(self.labels.iter().copied())
-            .chain(le.iter().copied())
+        self.labels.iter().copied().chain(le.iter().copied())
     }
 }
 
@@ -113,6 +124,8 @@ catalogue! {
         "Round-trip time of every probe to the region that was answered in time.";
     PROBES: Counter Region "xprober_probes_total" ["outcome"] "",
         "Probes to the region that ended, by outcome; the outcomes add up to the probes sent.";
+    PROBE_REASONS: Counter Region "xprober_probe_reasons_total" ["outcome", "reason"] "",
+        "Probes to the region whose outcome has a reason, by both; absent until the first of each.";
     PROBE_DUPLICATES: Counter Region "xprober_probe_duplicates_total" "",
         "Further copies of replies from the region.";
 
@@ -127,7 +140,9 @@ catalogue! {
     TARGET_RTT_MAX: Gauge Target "xprober_target_rtt_max_seconds" "seconds",
         "Longest round-trip time in the last push window; absent when nothing came back.";
     TARGET_JITTER: Gauge Target "xprober_target_jitter_seconds" "seconds",
-        "Mean absolute difference between the round-trip times of consecutive replies in the last push window.";
+        "Smoothed difference between the round-trip times of consecutive replies (RFC 3550, section 6.4.1); absent when nothing came back.";
+    TARGET_REPLY_TTL: Gauge Target "xprober_target_reply_ttl" "",
+        "TTL or hop limit of the last reply in the last push window; only for targets that ask for it.";
     TARGET_UP: Gauge Target "xprober_target_up" "",
         "1 if any reply came in the last push window with a probe in it, else 0.";
 
@@ -175,6 +190,14 @@ catalogue! {
         "Latest departure of a probe in the last push window, measured from its scheduled time.";
     AGENT_SKIPPED_TICKS: Counter Agent "xprober_agent_skipped_ticks_total" "",
         "Probes that were never sent because their time had passed.";
+    AGENT_STALLS: Counter Agent "xprober_agent_stalls_total" "",
+        "Times that the ICMP prober did not run for so long that silence said nothing; the probes concerned are stalled.";
+    AGENT_STALLED_SECONDS: Counter Agent "xprober_agent_stalled_seconds_total" "seconds",
+        "Time that the ICMP prober did not run in its stalls.";
+    AGENT_RECEIVE_DROPS: Counter Agent "xprober_agent_receive_drops_total" "",
+        "Packets that the kernel dropped because the ICMP prober's receive queue was full.";
+    AGENT_UNSTAMPED: Counter Agent "xprober_agent_unstamped_total" "",
+        "Round-trip times for which the kernel gave no stamp at one end, so that they hold delays of the agent.";
     AGENT_QUEUE_BYTES: Gauge Agent "xprober_agent_queue_bytes" "bytes",
         "Sealed requests that wait for the time-series database.";
     AGENT_QUEUE_REQUESTS: Gauge Agent "xprober_agent_queue_requests" "",
@@ -228,11 +251,32 @@ mod tests {
             assert_eq!(metric.kind == Kind::Counter, name.ends_with("_total"), "{name}");
             let unit = match metric.unit {
                 "" => true,
-                unit => name.ends_with(&format!("_{unit}")),
+                unit => name.trim_end_matches("_total").ends_with(&format!("_{unit}")),
             };
             assert!(unit, "{name} is in {}", metric.unit);
             assert!(metric.help.ends_with('.'), "{name}: help is no sentence");
-            assert!(metric.all_labels().count() < 28, "{name}");
+        }
+    }
+
+    #[test]
+    fn labels_are_unique_and_few() {
+        for (number, scope) in Scope::ALL.into_iter().enumerate() {
+            assert_eq!(scope as usize, number);
+            assert!(scope.labels().len() <= MAX_SCOPE_LABELS);
+        }
+        for metric in ALL {
+            let mut labels: Vec<&str> = metric.all_labels().collect();
+            let all = labels.len();
+            labels.sort_unstable();
+            labels.dedup();
+            assert!(labels.len() == all && all < 28, "{}", metric.name);
+            assert!(metric.own_labels().count() <= MAX_OWN_LABELS, "{}", metric.name);
+            // `__name__` comes first in every series.
+            assert!(
+                labels
+                    .iter()
+                    .all(|label| label.starts_with(|c: char| c.is_ascii_lowercase()))
+            );
         }
     }
 

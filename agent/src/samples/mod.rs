@@ -1,19 +1,24 @@
 //! From the ledger to samples: what was counted in, one group of values per subject out.
 //!
 //! ```text
-//!   Ledger + AgentState --snapshot--> [Group] --SeriesSet--> [Sample] --cut--> Batch --seal--> SealedRequest
+//!   Ledger + AgentState --snapshot--> Group --SeriesSet--> Samples --Cutter--> Batch --Sealer--> SealedRequest
 //! ```
 //!
-//! A group holds what is said about one subject (a region, a target, a line, the agent). [`series`] turns its values
-//! into samples with kept label bytes and one timestamp, and ends what is no longer said by a stale marker.
+//! A group holds what is said about one subject (a region, a target, a line, the agent). Groups pass one by one, so that
+//! a snapshot takes no more memory than one request however many targets there are. [`series`] turns the values of a
+//! group into samples with labels and one timestamp, and ends what is no longer said by a stale marker.
 
 pub mod event;
 
 pub mod catalogue;
 
+pub mod subject;
+
 pub mod snapshot;
 
 pub mod label;
+
+pub mod shape;
 
 pub mod series;
 
@@ -25,50 +30,14 @@ use std::time::Duration;
 
 pub use event::{EngineCounters, Event};
 pub use snapshot::snapshot;
+pub use subject::Subject;
 
 use crate::ledger::histogram::le;
-use crate::ledger::{RegionKey, TargetKey};
 use crate::plan::PlanStatus;
-use crate::probe::{HttpReason, Outcome, Stage};
+use crate::probe::{HttpReason, Outcome, Reason, Stage};
 use crate::push::PushCounters;
 use crate::queue::QueueStatus;
-use catalogue::Metric;
-
-/// What a group of series speaks about.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Subject {
-    /// The agent itself.
-    Agent,
-    /// A region.
-    Region(RegionKey),
-    /// One target.
-    Target(TargetKey),
-    /// A dedicated line.
-    Line {
-        /// Its `target_region`, `line`, `circuit`, `carrier` and `owner`.
-        labels: [String; 5],
-    },
-    /// A dedicated line, for one kind of probe.
-    LineProbes {
-        /// Its name.
-        line: String,
-        /// The other end.
-        region: RegionKey,
-    },
-}
-
-impl Subject {
-    /// Values of the labels of the subject's scope, in the scope's order.
-    fn label_values(&self) -> Vec<&str> {
-        match self {
-            Self::Agent => Vec::new(),
-            Self::Region(key) => vec![key.region.as_str(), key.probe.as_str()],
-            Self::Target(key) => vec![key.region.as_str(), key.probe.as_str(), &key.name],
-            Self::Line { labels } => labels.iter().map(String::as_str).collect(),
-            Self::LineProbes { line, region } => vec![region.region.as_str(), region.probe.as_str(), line],
-        }
-    }
-}
+use catalogue::{MAX_OWN_LABELS, Metric};
 
 /// Which of the series of a metric and subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,6 +52,8 @@ pub enum Part {
     Count,
     /// The one with this `outcome`.
     Outcome(Outcome),
+    /// The one with this `outcome` and `reason`.
+    Reason(Outcome, Reason),
     /// The one with this `stage`.
     Stage(Stage),
     /// The one with this `stage` and `reason`.
@@ -98,19 +69,22 @@ impl Part {
             Self::Bucket(_) => "_bucket",
             Self::Sum => "_sum",
             Self::Count => "_count",
-            Self::Whole | Self::Outcome(_) | Self::Stage(_) | Self::Failure(..) | Self::Text(_) => "",
+            Self::Whole | Self::Outcome(_) | Self::Reason(..) | Self::Stage(_) | Self::Failure(..) | Self::Text(_) => {
+                ""
+            }
         }
     }
 
-    /// Values of the metric's own labels, in the metric's order; `le` for a bucket.
-    fn label_values(self) -> Vec<String> {
+    /// Values of the metric's own labels, in the metric's order; `le` for a bucket. Empty ones are left out.
+    fn label_values(self) -> [&'static str; MAX_OWN_LABELS] {
         match self {
-            Self::Whole | Self::Sum | Self::Count => Vec::new(),
-            Self::Bucket(bucket) => vec![le(bucket)],
-            Self::Outcome(outcome) => vec![outcome.as_str().to_owned()],
-            Self::Stage(stage) => vec![stage.as_str().to_owned()],
-            Self::Failure(stage, reason) => vec![stage.as_str().to_owned(), reason.as_str().to_owned()],
-            Self::Text(text) => vec![text.to_owned()],
+            Self::Whole | Self::Sum | Self::Count => ["", ""],
+            Self::Bucket(bucket) => [le(bucket), ""],
+            Self::Outcome(outcome) => [outcome.as_str(), ""],
+            Self::Reason(outcome, reason) => [outcome.as_str(), reason.as_str()],
+            Self::Stage(stage) => [stage.as_str(), ""],
+            Self::Failure(stage, reason) => [stage.as_str(), reason.as_str()],
+            Self::Text(text) => [text, ""],
         }
     }
 }
@@ -128,9 +102,9 @@ pub struct Value {
 
 /// Everything that a snapshot says about one subject.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Group {
+pub struct Group<'a> {
     /// What it speaks about.
-    pub subject: Subject,
+    pub subject: Subject<'a>,
     /// The values, in the order of the catalogue.
     pub values: Vec<Value>,
 }

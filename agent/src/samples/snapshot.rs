@@ -1,5 +1,6 @@
 //! What is said: ledger and agent state in, groups of values out.
 
+use std::iter;
 use std::time::{Duration, Instant};
 
 use xprober_config::agent::Detail;
@@ -8,43 +9,46 @@ use xprober_proto::Line;
 use super::catalogue::{self, Metric};
 use super::{AgentState, Group, Part, Subject, Value};
 use crate::ledger::histogram::BOUNDS;
-use crate::ledger::{Histogram, HttpLedger, Ledger, RegionKey, RegionLedger, TargetKey, TargetLedger};
+use crate::ledger::{Histogram, HttpLedger, Ledger, LineCounts, RegionKey, RegionLedger, TargetKey, TargetLedger};
 use crate::probe::{Outcome, Stage};
 use crate::queue::DropReason;
 
-/// Says everything that is to be said now.
+/// Says everything that is to be said now, one subject after the other.
 ///
 /// `detail` leaves out the series of single echo and connect targets; those of HTTP targets stay, because nothing else
 /// speaks of them.
-#[must_use]
-pub fn snapshot(ledger: &Ledger, agent: &AgentState, detail: Detail, now: Instant) -> Vec<Group> {
-    let mut groups = vec![about_agent(agent, now)];
-    groups.extend(ledger.regions().map(|(key, region)| about_region(key, region)));
-    match detail {
-        Detail::Target => groups.extend(ledger.targets().map(|(key, target)| about_target(key, target))),
-        Detail::Region => {}
-    }
-    groups.extend(ledger.pages().map(|(key, page)| about_page(key, page)));
-    groups.extend(ledger.lines().iter().map(about_line));
-    groups.extend(ledger.line_counts().map(|(line, key, counts)| {
-        let mut group = Group::new(Subject::LineProbes {
-            line: line.name.clone(),
-            region: key.clone(),
-        });
-        group.count(&catalogue::LINE_PROBES, Part::Whole, counts.probes);
-        if line.rtt_budget.is_some() {
-            group.count(&catalogue::LINE_OVER_BUDGET, Part::Whole, counts.over_budget);
-        }
-        group
-    }));
-    groups
+pub fn snapshot<'a>(
+    ledger: &'a Ledger,
+    agent: &'a AgentState,
+    detail: Detail,
+    now: Instant,
+) -> impl Iterator<Item = Group<'a>> {
+    let targets = match detail {
+        Detail::Target => Some(ledger.targets()),
+        Detail::Region => None,
+    };
+    iter::once_with(move || about_agent(agent, now))
+        .chain(ledger.regions().map(|(key, region)| about_region(key, region)))
+        .chain(
+            targets
+                .into_iter()
+                .flatten()
+                .map(|(key, target)| about_target(key, target)),
+        )
+        .chain(ledger.pages().map(|(key, page)| about_page(key, page)))
+        .chain(ledger.lines().iter().map(about_line))
+        .chain(
+            ledger
+                .line_counts()
+                .map(|(line, key, counts)| about_line_probes(line, key, counts)),
+        )
 }
 
-fn about_agent(agent: &AgentState, now: Instant) -> Group {
+fn about_agent(agent: &AgentState, now: Instant) -> Group<'_> {
     use catalogue as c;
     let plan = &agent.plan;
     let age = plan.last_heard.map(|heard| now.saturating_duration_since(heard));
-    let mut group = Group::new(Subject::Agent);
+    let mut group = Group::new(Subject::AGENT, 32);
     group.count(&c::AGENT_BUILD_INFO, Part::Text(agent.version), 1);
     group.count(&c::AGENT_PLAN_REVISION, Part::Whole, plan.revision.0);
     group.time(&c::AGENT_PLAN_AGE, Part::Whole, age);
@@ -55,6 +59,10 @@ fn about_agent(agent: &AgentState, now: Instant) -> Group {
     }
     group.time(&c::AGENT_TIMER_LATENESS, Part::Whole, Some(agent.max_lateness));
     group.count(&c::AGENT_SKIPPED_TICKS, Part::Whole, agent.skipped_ticks);
+    group.count(&c::AGENT_STALLS, Part::Whole, agent.engine.gaps);
+    group.time(&c::AGENT_STALLED_SECONDS, Part::Whole, Some(agent.engine.gap_time));
+    group.count(&c::AGENT_RECEIVE_DROPS, Part::Whole, agent.engine.receive_drops);
+    group.count(&c::AGENT_UNSTAMPED, Part::Whole, agent.engine.unstamped);
     group.count(&c::AGENT_QUEUE_BYTES, Part::Whole, agent.queue.bytes);
     group.count(&c::AGENT_QUEUE_REQUESTS, Part::Whole, agent.queue.requests as u64);
     group.time(&c::AGENT_QUEUE_OLDEST_AGE, Part::Whole, Some(agent.queue.oldest_age));
@@ -71,19 +79,22 @@ fn about_agent(agent: &AgentState, now: Instant) -> Group {
     group
 }
 
-fn about_region(key: &RegionKey, region: &RegionLedger) -> Group {
-    let mut group = Group::new(Subject::Region(key.clone()));
+fn about_region<'a>(key: &'a RegionKey, region: &RegionLedger) -> Group<'a> {
+    let mut group = Group::new(Subject::region(key), BOUNDS + 16);
     group.histogram(&catalogue::RTT, region.rtt());
     for outcome in Outcome::ALL {
         group.count(&catalogue::PROBES, Part::Outcome(outcome), region.outcome(outcome));
+    }
+    for ((outcome, reason), count) in region.reasons() {
+        group.count(&catalogue::PROBE_REASONS, Part::Reason(*outcome, *reason), *count);
     }
     group.count(&catalogue::PROBE_DUPLICATES, Part::Whole, region.duplicates());
     group
 }
 
-fn about_target(key: &TargetKey, target: &TargetLedger) -> Group {
+fn about_target<'a>(key: &'a TargetKey, target: &TargetLedger) -> Group<'a> {
     use catalogue as c;
-    let mut group = Group::new(Subject::Target(key.clone()));
+    let mut group = Group::new(Subject::target(key), 8);
     group.count(&c::TARGET_SENT, Part::Whole, target.sent());
     group.count(&c::TARGET_RECEIVED, Part::Whole, target.received());
     if let Some(reading) = target.reading() {
@@ -92,14 +103,17 @@ fn about_target(key: &TargetKey, target: &TargetLedger) -> Group {
         group.time(&c::TARGET_RTT_AVG, Part::Whole, rtt.map(|rtt| rtt.avg));
         group.time(&c::TARGET_RTT_MAX, Part::Whole, rtt.map(|rtt| rtt.max));
         group.time(&c::TARGET_JITTER, Part::Whole, rtt.and_then(|rtt| rtt.jitter));
+        if let Some(ttl) = reading.reply_ttl {
+            group.count(&c::TARGET_REPLY_TTL, Part::Whole, u64::from(ttl));
+        }
         group.count(&c::TARGET_UP, Part::Whole, u64::from(rtt.is_some()));
     }
     group
 }
 
-fn about_page(key: &TargetKey, page: &HttpLedger) -> Group {
+fn about_page<'a>(key: &'a TargetKey, page: &HttpLedger) -> Group<'a> {
     use catalogue as c;
-    let mut group = Group::new(Subject::Target(key.clone()));
+    let mut group = Group::new(Subject::target(key), 16);
     if let Some(last) = page.last() {
         for stage in Stage::ALL {
             group.time(&c::HTTP_STAGE, Part::Stage(stage), last.stages.get(stage));
@@ -122,16 +136,8 @@ fn about_page(key: &TargetKey, page: &HttpLedger) -> Group {
     group
 }
 
-fn about_line(line: &Line) -> Group {
-    let mut group = Group::new(Subject::Line {
-        labels: [
-            line.target_region.to_string(),
-            line.name.clone(),
-            line.circuit.clone(),
-            line.carrier.clone(),
-            line.owner.clone(),
-        ],
-    });
+fn about_line(line: &Line) -> Group<'_> {
+    let mut group = Group::new(Subject::line(line), 2);
     group.time(&catalogue::LINE_RTT_BUDGET, Part::Whole, line.rtt_budget);
     if let Some(budget) = line.loss_budget {
         group.number(&catalogue::LINE_LOSS_BUDGET, Part::Whole, budget);
@@ -139,11 +145,20 @@ fn about_line(line: &Line) -> Group {
     group
 }
 
-impl Group {
-    const fn new(subject: Subject) -> Self {
+fn about_line_probes<'a>(line: &'a Line, key: &'a RegionKey, counts: LineCounts) -> Group<'a> {
+    let mut group = Group::new(Subject::line_probes(line, key), 2);
+    group.count(&catalogue::LINE_PROBES, Part::Whole, counts.probes);
+    if line.rtt_budget.is_some() {
+        group.count(&catalogue::LINE_OVER_BUDGET, Part::Whole, counts.over_budget);
+    }
+    group
+}
+
+impl<'a> Group<'a> {
+    fn new(subject: Subject<'a>, values: usize) -> Self {
         Self {
             subject,
-            values: Vec::new(),
+            values: Vec::with_capacity(values),
         }
     }
 

@@ -8,8 +8,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 use xprober_config::agent::Detail;
 
-use super::series::{Sample, SeriesSet};
-use super::{AgentState, EngineCounters, Event, batch, snapshot};
+use super::batch::{Batch, Cutter, Sealer};
+use super::series::SeriesSet;
+use super::{AgentState, EngineCounters, Event, snapshot};
 use crate::ledger::Ledger;
 use crate::plan::PlanStatus;
 use crate::push::PushCounters;
@@ -75,7 +76,7 @@ pub async fn run(
                 warn!("probes did not end in time, their last results are lost");
                 break;
             }
-            _ = ticks.tick() => sampler.sample(),
+            _ = ticks.tick() => sampler.sample().await,
             count = events.recv_many(&mut received, EVENTS_AT_ONCE), if open => {
                 open = count > 0;
                 received.drain(..).for_each(|event| sampler.count(event));
@@ -83,19 +84,26 @@ pub async fn run(
             () = shutdown.cancelled(), if !open => {}
         }
     }
-    sampler.finish()
+    sampler.finish().await
 }
 
 struct Sampler {
     sampling: Sampling,
     plan: watch::Receiver<PlanStatus>,
     push: watch::Receiver<PushCounters>,
-    queue: QueueHandle,
     ledger: Ledger,
     series: SeriesSet,
+    cutter: Cutter,
+    outlet: Outlet,
     max_lateness: Duration,
     skipped_ticks: u64,
     engine: EngineCounters,
+}
+
+/// Seals batches into the queue and counts them.
+struct Outlet {
+    sealer: Sealer,
+    queue: QueueHandle,
     sealed: Sealed,
 }
 
@@ -106,18 +114,21 @@ impl Sampler {
         push: watch::Receiver<PushCounters>,
         queue: QueueHandle,
     ) -> Self {
-        let series = SeriesSet::new(sampling.common.clone());
         Self {
-            sampling,
             plan,
             push,
-            queue,
             ledger: Ledger::default(),
-            series,
+            series: SeriesSet::new(sampling.common.clone()),
+            cutter: Cutter::new(sampling.max_samples_per_request),
+            outlet: Outlet {
+                sealer: Sealer::default(),
+                queue,
+                sealed: Sealed::default(),
+            },
+            sampling,
             max_lateness: Duration::ZERO,
             skipped_ticks: 0,
             engine: EngineCounters::default(),
-            sealed: Sealed::default(),
         }
     }
 
@@ -135,46 +146,68 @@ impl Sampler {
         }
     }
 
-    fn sample(&mut self) {
+    async fn sample(&mut self) {
         let now = Instant::now();
         self.ledger.close_window(now);
-        let agent = AgentState {
+        let agent = self.state();
+        self.series.begin(unix_millis());
+        for group in snapshot(&self.ledger, &agent, self.sampling.detail, now) {
+            let samples = self.series.stamp(&group);
+            let mut sealed = false;
+            self.cutter.append(samples, |batch| {
+                self.outlet.seal(batch, now);
+                sealed = true;
+            });
+            if sealed {
+                // A large snapshot must not hold up those who share the thread.
+                tokio::task::yield_now().await;
+            }
+        }
+        self.end_snapshot(now);
+    }
+
+    /// Takes the last snapshot, then ends every series.
+    async fn finish(mut self) -> Sealed {
+        self.sample().await;
+        self.series.begin(unix_millis());
+        self.end_snapshot(Instant::now());
+        self.outlet.queue.close();
+        debug!(samples = self.outlet.sealed.samples, "last snapshot sealed");
+        self.outlet.sealed
+    }
+
+    fn end_snapshot(&mut self, now: Instant) {
+        self.series.end(|ended| {
+            self.outlet.sealed.stale_markers += ended.len() as u64;
+            self.cutter.append(ended, |batch| self.outlet.seal(batch, now));
+        });
+        self.cutter.finish(|batch| self.outlet.seal(batch, now));
+    }
+
+    fn state(&mut self) -> AgentState {
+        AgentState {
             version: self.sampling.version,
             plan: self.plan.borrow().clone(),
             max_lateness: std::mem::take(&mut self.max_lateness),
             skipped_ticks: self.skipped_ticks,
             engine: self.engine,
-            queue: self.queue.status(),
-            sealed: self.sealed.samples,
-            stale_markers: self.sealed.stale_markers,
+            queue: self.outlet.queue.status(),
+            sealed: self.outlet.sealed.samples,
+            stale_markers: self.outlet.sealed.stale_markers,
             push: *self.push.borrow(),
-        };
-        let groups = snapshot(&self.ledger, &agent, self.sampling.detail, now);
-        let stamped = self.series.stamp(&groups, unix_millis());
-        self.seal(&stamped, now);
-    }
-
-    fn finish(mut self) -> Sealed {
-        self.sample();
-        let ends = self.series.stamp(&[], unix_millis());
-        self.seal(&ends, Instant::now());
-        self.queue.close();
-        debug!(samples = self.sealed.samples, "last snapshot sealed");
-        self.sealed
-    }
-
-    fn seal(&mut self, stamped: &[Vec<Sample>], now: Instant) {
-        for batch in batch::cut(stamped, self.sampling.max_samples_per_request) {
-            match batch.seal(now) {
-                Ok(request) => {
-                    self.sealed.samples += request.samples;
-                    self.queue.push(request);
-                }
-                Err(error) => error!(samples = batch.samples, %error, "batch could not be compressed"),
-            }
         }
-        let markers = stamped.iter().flatten().filter(|sample| sample.is_stale_marker());
-        self.sealed.stale_markers += markers.count() as u64;
+    }
+}
+
+impl Outlet {
+    fn seal(&mut self, batch: &Batch, now: Instant) {
+        match self.sealer.seal(batch, now) {
+            Ok(request) => {
+                self.sealed.samples += request.samples;
+                self.queue.push(request);
+            }
+            Err(error) => error!(samples = batch.samples, %error, "batch could not be compressed"),
+        }
     }
 }
 

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use prost::Message as _;
 use xprober_config::agent::Detail;
-use xprober_proto::{ProbeKind, Revision};
+use xprober_proto::remote_write::TimeSeries;
+use xprober_proto::{ProbeKind, ProbeSpec, Revision, Target};
 
+use super::catalogue::Scope;
 use super::series::SeriesSet;
 use super::*;
 use crate::ledger::Ledger;
 use crate::ledger::tests::{echo, http, line, target};
 use crate::plan::Change;
-use crate::probe::HttpFailure;
+use crate::probe::{EchoResult, HttpFailure};
 
 pub(crate) fn agent(now: Instant) -> AgentState {
     AgentState {
@@ -25,7 +28,12 @@ pub(crate) fn agent(now: Instant) -> AgentState {
         },
         max_lateness: Duration::from_micros(250),
         skipped_ticks: 4,
-        engine: EngineCounters::default(),
+        engine: EngineCounters {
+            gaps: 1,
+            gap_time: Duration::from_millis(3200),
+            receive_drops: 5,
+            unstamped: 6,
+        },
         queue: QueueStatus::default(),
         sealed: 100,
         stale_markers: 1,
@@ -36,15 +44,23 @@ pub(crate) fn agent(now: Instant) -> AgentState {
 /// A ledger with one target of each kind and one line, each with something counted.
 pub(crate) fn full_ledger(now: Instant) -> Ledger {
     let mut ledger = Ledger::default();
-    let vm3 = target("1", "region-b", "vm3", ProbeKind::Icmp);
+    let mut vm3 = Target::clone(&target("1", "region-b", "vm3", ProbeKind::Icmp));
+    if let ProbeSpec::Icmp(icmp) = &mut vm3.probe {
+        icmp.reply_ttl = true;
+    }
+    let vm3 = Arc::new(vm3);
     let page = target("2", "region-c", "https://h/", ProbeKind::Http);
     for target in [&vm3, &page] {
         ledger.apply(&Change::Upsert(Arc::clone(target)));
     }
     ledger.apply(&Change::Lines([line("a-b-1", "region-b", 10)].into()));
     for (outcome, rtt) in [(Outcome::Ok, 9), (Outcome::Ok, 12), (Outcome::Lost, 0)] {
-        ledger.record_echo(&echo(&vm3, outcome, rtt));
+        ledger.record_echo(&EchoResult {
+            reply_ttl: outcome.received().then_some(58),
+            ..echo(&vm3, outcome, rtt)
+        });
     }
+    ledger.record_missed(&vm3, 2);
     let failure = HttpFailure {
         stage: Stage::Processing,
         reason: HttpReason::Timeout,
@@ -57,32 +73,41 @@ pub(crate) fn full_ledger(now: Instant) -> Ledger {
     ledger
 }
 
+fn said<'a>(ledger: &'a Ledger, agent: &'a AgentState, now: Instant) -> Vec<Group<'a>> {
+    snapshot(ledger, agent, Detail::Target, now).collect()
+}
+
+/// The series of a snapshot, decoded, with their values.
+fn stamped(groups: &[Group<'_>]) -> Vec<(TimeSeries, f64)> {
+    let mut set = SeriesSet::new(["xprober", "vm1", "region-a"].map(str::to_owned));
+    set.begin(0);
+    let mut all = Vec::new();
+    for group in groups {
+        let samples = set.stamp(group).iter();
+        all.extend(samples.map(|sample| (TimeSeries::decode(sample.labels).unwrap(), sample.value)));
+    }
+    all
+}
+
 /// One line per series as Prometheus shows it: `name{label="value",...} value`.
-pub(crate) fn exposition(groups: &[Group]) -> Vec<String> {
-    use prost::Message as _;
-    let common = ["xprober", "vm1", "region-a"].map(str::to_owned);
-    let stamped = SeriesSet::new(common).stamp(groups, 0);
-    let lines = stamped.iter().flatten().map(|sample| {
-        let series = xprober_proto::remote_write::TimeSeries::decode(&*sample.labels).unwrap();
+fn exposition(groups: &[Group<'_>]) -> Vec<String> {
+    let lines = stamped(groups).into_iter().map(|(series, value)| {
         let (name, labels): (Vec<_>, Vec<_>) = series.labels.iter().partition(|label| label.name == "__name__");
         let labels: Vec<String> = labels.iter().map(|l| format!("{}={:?}", l.name, l.value)).collect();
-        format!("{}{{{}}} {}", name[0].value, labels.join(","), sample.value)
+        format!("{}{{{}}} {value}", name[0].value, labels.join(","))
     });
     lines.collect()
 }
 
-fn names(groups: &[Group]) -> Vec<&'static str> {
-    groups
-        .iter()
-        .flat_map(|group| &group.values)
-        .map(|value| value.metric.name)
-        .collect()
+fn names(groups: &[Group<'_>]) -> Vec<&'static str> {
+    let values = groups.iter().flat_map(|group| &group.values);
+    values.map(|value| value.metric.name).collect()
 }
 
 #[test]
 fn a_full_snapshot_reads_like_this() {
     let now = Instant::now();
-    let lines = exposition(&snapshot(&full_ledger(now), &agent(now), Detail::Target, now));
+    let lines = exposition(&said(&full_ledger(now), &agent(now), now));
     // One bucket of 47 is enough for people.
     let shown: Vec<String> = lines
         .into_iter()
@@ -94,7 +119,7 @@ fn a_full_snapshot_reads_like_this() {
 #[test]
 fn a_full_snapshot_says_everything_that_is_declared() {
     let now = Instant::now();
-    let said = names(&snapshot(&full_ledger(now), &agent(now), Detail::Target, now));
+    let said = names(&said(&full_ledger(now), &agent(now), now));
     for metric in catalogue::ALL {
         assert!(
             said.contains(&metric.name),
@@ -106,14 +131,11 @@ fn a_full_snapshot_says_everything_that_is_declared() {
 
 #[test]
 fn every_series_carries_the_labels_of_its_declaration_and_no_other() {
-    use prost::Message as _;
     let now = Instant::now();
-    let groups = snapshot(&full_ledger(now), &agent(now), Detail::Target, now);
-    let mut set = SeriesSet::new(["xprober", "vm1", "region-a"].map(str::to_owned));
-    let stamped = set.stamp(&groups, 0);
+    let (ledger, agent) = (full_ledger(now), agent(now));
+    let groups = said(&ledger, &agent, now);
     let values = groups.iter().flat_map(|group| &group.values);
-    for (sample, value) in stamped.iter().flatten().zip(values) {
-        let series = xprober_proto::remote_write::TimeSeries::decode(&*sample.labels).unwrap();
+    for ((series, _), value) in stamped(&groups).into_iter().zip(values) {
         for label in series.labels.iter().filter(|label| label.name != "__name__") {
             assert!(value.metric.all_labels().any(|name| name == label.name), "{series:?}");
         }
@@ -132,14 +154,14 @@ fn every_series_carries_the_labels_of_its_declaration_and_no_other() {
 fn region_detail_leaves_out_echo_targets_and_keeps_everything_else() {
     let now = Instant::now();
     let (ledger, agent) = (full_ledger(now), agent(now));
-    let all = names(&snapshot(&ledger, &agent, Detail::Target, now));
-    let some = names(&snapshot(&ledger, &agent, Detail::Region, now));
+    let all = names(&said(&ledger, &agent, now));
+    let some = names(&snapshot(&ledger, &agent, Detail::Region, now).collect::<Vec<_>>());
     let left_out: Vec<_> = all.into_iter().filter(|name| !some.contains(name)).collect();
     assert!(
         left_out.iter().all(|name| name.starts_with("xprober_target_")),
         "{left_out:?}"
     );
-    assert_eq!(left_out.len(), 7);
+    assert_eq!(left_out.len(), 8);
 }
 
 #[test]
@@ -150,11 +172,9 @@ fn a_target_without_a_closed_probe_has_counters_and_no_state() {
         ledger.apply(&Change::Upsert(target(id, "region-b", id, kind)));
     }
     ledger.close_window(now);
-    let groups = snapshot(&ledger, &agent(now), Detail::Target, now);
-    let of_targets: Vec<_> = groups
-        .into_iter()
-        .filter(|g| matches!(g.subject, Subject::Target(_)))
-        .collect();
+    let agent = agent(now);
+    let mut of_targets = said(&ledger, &agent, now);
+    of_targets.retain(|group| group.subject.scope() == Scope::Target);
     let expected = [
         "xprober_target_sent_total",
         "xprober_target_received_total",
@@ -171,7 +191,7 @@ fn at_total_outage_up_is_0_and_no_latency_is_said() {
     ledger.apply(&Change::Upsert(Arc::clone(&vm3)));
     ledger.record_echo(&echo(&vm3, Outcome::Lost, 0));
     ledger.close_window(now);
-    let lines = exposition(&snapshot(&ledger, &agent(now), Detail::Target, now));
+    let lines = exposition(&said(&ledger, &agent(now), now));
     let of_target: Vec<_> = lines
         .iter()
         .filter(|line| line.starts_with("xprober_target_"))
@@ -196,7 +216,7 @@ fn a_line_without_an_rtt_budget_has_no_count_over_it() {
     let mut unbudgeted = line("a-b-1", "region-b", 10);
     unbudgeted.rtt_budget = None;
     ledger.apply(&Change::Lines([unbudgeted].into()));
-    let said = names(&snapshot(&ledger, &agent(now), Detail::Target, now));
+    let said = names(&said(&ledger, &agent(now), now));
     assert!(said.contains(&catalogue::LINE_PROBES.name) && said.contains(&catalogue::LINE_LOSS_BUDGET.name));
     assert!(!said.contains(&catalogue::LINE_OVER_BUDGET.name) && !said.contains(&catalogue::LINE_RTT_BUDGET.name));
 }

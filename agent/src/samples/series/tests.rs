@@ -1,14 +1,18 @@
 //! Series begin, go on and end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use prost::Message as _;
 use xprober_proto::ProbeKind;
 use xprober_proto::remote_write::TimeSeries;
 
-use super::super::catalogue::{PROBES, TARGET_SENT, TARGET_UP};
+use super::super::Part;
+use super::super::catalogue::Metric;
+use super::super::catalogue::{LINE_PROBES, PROBES, TARGET_SENT, TARGET_UP};
 use super::*;
+use crate::ledger::tests::{line, target};
 use crate::ledger::{RegionKey, TargetKey};
 use crate::probe::Outcome;
 
@@ -16,48 +20,52 @@ fn set() -> SeriesSet {
     SeriesSet::new(["xprober", "vm1", "region-a"].map(str::to_owned))
 }
 
-fn group(name: &str, metrics: &[&'static Metric]) -> Group {
+fn key(name: &str) -> TargetKey {
+    TargetKey::of(&target("1", "region-b", name, ProbeKind::Icmp))
+}
+
+fn group<'a>(key: &'a TargetKey, metrics: &[&'static Metric]) -> Group<'a> {
+    let value = |metric: &&'static Metric| Value {
+        metric,
+        part: Part::Whole,
+        value: 1.0,
+    };
     Group {
-        subject: Subject::Target(TargetKey {
-            region: "region-b".parse().unwrap(),
-            probe: ProbeKind::Icmp,
-            name: name.to_owned(),
-        }),
-        values: metrics
-            .iter()
-            .map(|metric| Value {
-                metric,
-                part: Part::Whole,
-                value: 1.0,
-            })
-            .collect(),
+        subject: Subject::target(key),
+        values: metrics.iter().map(value).collect(),
     }
 }
 
-fn region(index: usize) -> Group {
-    Group {
-        subject: Subject::Region(RegionKey {
-            region: format!("region-{index}").parse().unwrap(),
-            probe: ProbeKind::Icmp,
-        }),
-        values: Vec::new(),
-    }
+/// One sample as it is remembered: labels, timestamp, value.
+type Stamped = (Vec<u8>, i64, f64);
+
+fn stamped(samples: &Samples) -> Vec<Stamped> {
+    let one = |sample: Sample<'_>| (sample.labels.to_vec(), sample.timestamp, sample.value);
+    samples.iter().map(one).collect()
+}
+
+/// A whole snapshot: the samples of each group that has any, then the markers of each subject.
+fn stamp(set: &mut SeriesSet, groups: &[Group<'_>], now: i64) -> Vec<Vec<Stamped>> {
+    set.begin(now);
+    let mut all: Vec<Vec<Stamped>> = groups.iter().map(|group| stamped(set.stamp(group))).collect();
+    set.end(|ended| all.push(stamped(ended)));
+    all.retain(|samples| !samples.is_empty());
+    all
+}
+
+fn is_marker((_, _, value): &Stamped) -> bool {
+    value.to_bits() == STALE_MARKER
 }
 
 /// Metric and target of every sample, with a mark on stale markers.
-fn shown(stamped: &[Vec<Sample>]) -> Vec<String> {
-    let show = |sample: &Sample| {
-        let series = TimeSeries::decode(&*sample.labels).unwrap();
+fn shown(stamped: &[Vec<Stamped>]) -> Vec<String> {
+    let show = |sample: &Stamped| {
+        let series = TimeSeries::decode(&*sample.0).unwrap();
         let value = |name| {
-            series
-                .labels
-                .iter()
-                .find(|label| label.name == name)
-                .unwrap()
-                .value
-                .clone()
+            let label = series.labels.iter().find(|label| label.name == name);
+            label.map(|label| label.value.clone()).unwrap()
         };
-        let end = if sample.is_stale_marker() { " ends" } else { "" };
+        let end = if is_marker(sample) { " ends" } else { "" };
         format!("{} {}{end}", value("__name__"), value("target"))
     };
     stamped.iter().flatten().map(show).collect()
@@ -65,74 +73,121 @@ fn shown(stamped: &[Vec<Sample>]) -> Vec<String> {
 
 #[test]
 fn a_series_that_is_no_longer_said_ends_once() {
-    let mut set = set();
-    set.stamp(
-        &[group("vm3", &[&TARGET_SENT, &TARGET_UP]), group("vm4", &[&TARGET_UP])],
-        1,
-    );
-    let next = [group("vm3", &[&TARGET_SENT])];
+    let (mut set, vm3, vm4) = (set(), key("vm3"), key("vm4"));
+    let first = [group(&vm3, &[&TARGET_SENT, &TARGET_UP]), group(&vm4, &[&TARGET_UP])];
+    stamp(&mut set, &first, 1);
+    let next = [group(&vm3, &[&TARGET_SENT])];
     let expected = [
         "xprober_target_sent_total vm3",
         "xprober_target_up vm3 ends",
         "xprober_target_up vm4 ends",
     ];
-    assert_eq!(shown(&set.stamp(&next, 2)), expected);
-    assert_eq!(shown(&set.stamp(&next, 3)), ["xprober_target_sent_total vm3"]);
+    assert_eq!(shown(&stamp(&mut set, &next, 2)), expected);
+    assert_eq!(shown(&stamp(&mut set, &next, 3)), ["xprober_target_sent_total vm3"]);
 }
 
 #[test]
 fn an_empty_snapshot_ends_everything() {
-    let mut set = set();
-    set.stamp(&[group("vm3", &[&TARGET_SENT, &TARGET_UP])], 1);
-    let ends = set.stamp(&[], 2);
-    assert!(
-        ends.iter()
-            .flatten()
-            .all(|sample| sample.is_stale_marker() && sample.timestamp == 2)
-    );
+    let (mut set, vm3) = (set(), key("vm3"));
+    stamp(&mut set, &[group(&vm3, &[&TARGET_SENT, &TARGET_UP])], 1);
+    let ends = stamp(&mut set, &[], 2);
+    assert!(ends.iter().flatten().all(|sample| is_marker(sample) && sample.1 == 2));
     assert_eq!((ends.iter().flatten().count(), set.len()), (2, 0));
-    assert!(set.stamp(&[], 3).is_empty());
+    assert!(stamp(&mut set, &[], 3).is_empty());
+    assert!(set.shapes.is_empty(), "shapes that nobody has are forgotten");
 }
 
 #[test]
 fn the_samples_of_a_subject_stay_together() {
-    let stamped = set().stamp(
-        &[group("vm3", &[&TARGET_SENT, &TARGET_UP]), group("vm4", &[&TARGET_UP])],
-        1,
-    );
+    let (vm3, vm4) = (key("vm3"), key("vm4"));
+    let groups = [group(&vm3, &[&TARGET_SENT, &TARGET_UP]), group(&vm4, &[&TARGET_UP])];
+    let stamped = stamp(&mut set(), &groups, 1);
     assert_eq!(stamped.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
+}
+
+#[test]
+fn a_thousand_alike_subjects_have_one_shape() {
+    let keys: Vec<TargetKey> = (0..1000).map(|number| key(&number.to_string())).collect();
+    let groups: Vec<_> = keys.iter().map(|key| group(key, &[&TARGET_SENT, &TARGET_UP])).collect();
+    let mut set = set();
+    for now in 0..3 {
+        stamp(&mut set, &groups, now);
+    }
+    assert_eq!((set.len(), set.shapes.len()), (2000, 1));
 }
 
 #[test]
 fn two_values_for_one_series_never_travel_together() {
     let mut set = set();
     // The second name differs only in a control character, which no label keeps.
-    let twice = [
-        group("vm\u{fffd}", &[&TARGET_UP, &TARGET_UP]),
-        group("vm\u{1}", &[&TARGET_UP]),
-    ];
+    let (one, other) = (key("vm\u{fffd}"), key("vm\u{1}"));
+    let twice = [group(&one, &[&TARGET_UP, &TARGET_UP]), group(&other, &[&TARGET_UP])];
     for timestamp in 1..3 {
-        assert_eq!(shown(&set.stamp(&twice, timestamp)), ["xprober_target_up vm\u{fffd}"]);
+        assert_eq!(
+            shown(&stamp(&mut set, &twice, timestamp)),
+            ["xprober_target_up vm\u{fffd}"]
+        );
     }
+    // One of them may say more than the other.
+    let more = [group(&one, &[&TARGET_UP]), group(&other, &[&TARGET_SENT, &TARGET_UP])];
+    let expected = ["xprober_target_up vm\u{fffd}", "xprober_target_sent_total vm\u{fffd}"];
+    assert_eq!(shown(&stamp(&mut set, &more, 3)), expected);
+    assert_eq!(
+        shown(&stamp(&mut set, &twice, 4)).len(),
+        2,
+        "one series goes on, one ends"
+    );
+}
+
+#[test]
+fn a_subject_of_another_scope_with_the_same_values_is_another() {
+    let region = RegionKey {
+        region: "region-b".parse().unwrap(),
+        probe: ProbeKind::Icmp,
+    };
+    let (vm3, line) = (key("vm3"), line("vm3", "region-b", 10));
+    let of_line = Group {
+        subject: Subject::line_probes(&line, &region),
+        values: vec![Value {
+            metric: &LINE_PROBES,
+            part: Part::Whole,
+            value: 1.0,
+        }],
+    };
+    let mut set = set();
+    let first = stamp(&mut set, &[group(&vm3, &[&TARGET_UP]), of_line.clone()], 1);
+    let second = stamp(&mut set, &[of_line], 2);
+    assert_eq!((first.len(), second.len(), set.len()), (2, 2, 1));
+    assert!(is_marker(&second[1][0]) && second[1][0].0 == first[0][0].0);
 }
 
 #[test]
 fn what_is_no_number_is_not_sent() {
-    let mut nan = group("vm3", &[&TARGET_UP]);
+    let (mut set, vm3) = (set(), key("vm3"));
+    let mut nan = group(&vm3, &[&TARGET_UP]);
     nan.values[0].value = f64::NAN;
-    assert!(set().stamp(&[nan], 1).is_empty());
+    assert!(stamp(&mut set, &[nan.clone()], 1).is_empty() && set.is_empty());
+    stamp(&mut set, &[group(&vm3, &[&TARGET_UP])], 2);
+    assert_eq!(shown(&stamp(&mut set, &[nan], 3)), ["xprober_target_up vm3 ends"]);
 }
 
 #[test]
 fn the_clock_may_step_back_by_a_minute_without_a_sample_out_of_order() {
-    let mut set = set();
-    let said = [group("vm3", &[&TARGET_UP])];
-    let mut stamp = |now| set.stamp(&said, now)[0][0].timestamp;
+    let (mut set, vm3) = (set(), key("vm3"));
+    let said = [group(&vm3, &[&TARGET_UP])];
+    let mut stamp = |now| stamp(&mut set, &said, now)[0][0].1;
     let times = [100_000, 100_000, 50_000, 110_000, 120_000].map(&mut stamp);
     assert_eq!(times, [100_000, 100_001, 100_002, 110_000, 120_000]);
     // Two minutes back: the stamps of before were wrong, and following them would close the receiver to others.
     assert_eq!([60_001, 10, 11].map(&mut stamp), [120_001, 10, 11]);
 }
+
+static REGIONS: LazyLock<[RegionKey; 4]> = LazyLock::new(|| {
+    [0, 1, 2, 3].map(|index| RegionKey {
+        region: format!("region-{index}").parse().unwrap(),
+        probe: ProbeKind::Icmp,
+    })
+});
 
 proptest! {
     #[test]
@@ -148,18 +203,22 @@ proptest! {
         let mut now = 1_000_000;
         for (said, step) in rounds.into_iter().chain([(BTreeSet::new(), 0)]) {
             now += step;
-            let mut groups: BTreeMap<usize, Group> = BTreeMap::new();
-            for (target, outcome) in said {
-                let values = &mut groups.entry(target).or_insert_with(|| region(target)).values;
-                values.push(Value { metric: &PROBES, part: Part::Outcome(Outcome::ALL[outcome]), value: 1.0 });
+            let mut groups: BTreeMap<usize, Group<'_>> = BTreeMap::new();
+            for (region, outcome) in said {
+                let group = groups.entry(region).or_insert_with(|| Group {
+                    subject: Subject::region(&REGIONS[region]),
+                    values: Vec::new(),
+                });
+                group.values.push(Value { metric: &PROBES, part: Part::Outcome(Outcome::ALL[outcome]), value: 1.0 });
             }
-            let groups: Vec<Group> = groups.into_values().collect();
+            let groups: Vec<Group<'_>> = groups.into_values().collect();
             let (mut live, mut ended) = (BTreeSet::new(), BTreeSet::new());
-            for sample in set.stamp(&groups, now).iter().flatten() {
-                let labels = sample.labels.to_vec();
-                prop_assert!(sample.timestamp >= now);
-                prop_assert!(last.insert(labels.clone(), sample.timestamp).is_none_or(|last| last < sample.timestamp));
-                let new = if sample.is_stale_marker() { ended.insert(labels) } else { live.insert(labels) };
+            for sample in stamp(&mut set, &groups, now).into_iter().flatten() {
+                let marker = is_marker(&sample);
+                let (labels, timestamp, _) = sample;
+                prop_assert!(timestamp >= now);
+                prop_assert!(last.insert(labels.clone(), timestamp).is_none_or(|last| last < timestamp));
+                let new = if marker { ended.insert(labels) } else { live.insert(labels) };
                 prop_assert!(new, "twice in one snapshot");
             }
             prop_assert_eq!(live.len(), groups.iter().map(|group| group.values.len()).sum::<usize>());
