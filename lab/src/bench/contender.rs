@@ -18,6 +18,9 @@ const FPING_LIMIT: Duration = Duration::from_secs(6);
 /// ("not enough sequence numbers available").
 const FPING_SEQUENCES: usize = 65_535;
 
+/// Echoes that our engine lets leave together at most, as long as its tick is the longest.
+const PROBES_PER_TICK: u64 = 128;
+
 /// One measurement to make.
 #[derive(Debug, Clone, Copy)]
 pub struct Job<'a> {
@@ -188,7 +191,7 @@ impl Job<'_> {
                 "--targets={}",
                 self.arena.targets_file(self.place, self.load)?.display()
             ),
-            format!("--tick={}", self.options.tick),
+            format!("--tick={}", tick(self.options.tick, self.load)),
         ];
         if self.load == Load::FlatOut {
             arguments.push("--flat-out".to_owned());
@@ -202,6 +205,12 @@ impl Job<'_> {
 
 fn this_program() -> Result<PathBuf, LabError> {
     std::env::current_exe().map_err(LabError::io("finding this program"))
+}
+
+/// The tick in milliseconds that our engine would choose: shorter where more than a hundred echoes would leave together.
+fn tick(longest: u64, load: Load) -> u64 {
+    let echoes_per_second = load.targets() as u64;
+    (PROBES_PER_TICK * 1000 / echoes_per_second.max(1)).clamp(1, longest)
 }
 
 /// Adds up the lines `127.1.0.1 : xmt/rcv/%loss = 14/14/0%, min/avg/max = ..` with which fping ends.
@@ -231,6 +240,13 @@ fn float(number: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bare_loop_ticks_as_the_engine_does() {
+        assert_eq!(tick(50, Load::Paced(1000)), 50);
+        assert_eq!(tick(50, Load::Paced(10_000)), 12);
+        assert_eq!(tick(50, Load::FlatOut), 50);
+    }
 
     #[test]
     fn losses_of_fping_are_sent_minus_received_over_all_targets() {

@@ -82,6 +82,12 @@ impl Sheet {
         self.0.get(&cell).map_or(&[], Vec::as_slice)
     }
 
+    /// Median of the CPUs that everything else used, over all measurements.
+    #[must_use]
+    pub fn others(&self) -> Option<f64> {
+        median(self.0.values().flatten().map(|one| one.others))
+    }
+
     /// Median of a figure over the rounds of a cell.
     pub fn median(&self, cell: Cell, figure: impl Fn(&Measured) -> f64) -> Option<f64> {
         median(self.rounds(cell).iter().map(figure))

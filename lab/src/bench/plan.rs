@@ -147,7 +147,8 @@ pub struct Options {
     /// Places; both by default.
     #[arg(long = "where", value_delimiter = ',', value_enum, default_values_t = [Place::Loopback, Place::Wan])]
     pub places: Vec<Place>,
-    /// Tick of the bare loop in milliseconds: that of our engine.
+    /// Longest tick of the bare loop in milliseconds: that of our engine, which shortens it where many echoes would leave
+    /// together.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub tick: u64,
     /// Numbers of busy processes beside which round-trip times are compared with a capture.

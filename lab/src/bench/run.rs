@@ -47,7 +47,14 @@ pub async fn run(inside: &Inside, options: &Options) -> Result<(), LabError> {
     if stopped {
         say("stopped; the tables hold what was measured until then");
     }
-    let text = report::text(&sheet, &rtts, &bounds::judge(&sheet, &rtts), &document::machine()?);
+    let mut machine = document::machine()?;
+    if let Some(others) = sheet.others() {
+        machine.push((
+            "busy elsewhere".to_owned(),
+            format!("{others:.2} CPUs, the lab's own among them"),
+        ));
+    }
+    let text = report::text(&sheet, &rtts, &bounds::judge(&sheet, &rtts), &machine);
     say(&format!("\n{text}"));
     if let (Some(file), false) = (&options.write, stopped) {
         document::write(file, &text)?;
