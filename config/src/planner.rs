@@ -15,6 +15,7 @@ mod options;
 mod target;
 
 pub use file::PlannerOverrides;
+pub use options::dscp;
 
 /// Everything the planner runs by.
 #[derive(Debug, Clone, PartialEq)]

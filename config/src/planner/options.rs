@@ -233,7 +233,10 @@ fn read_source(field: &Field<'_>, families: Families) -> Option<IpAddr> {
 }
 
 /// Parses a code point: a number, or a name of RFC 4594 in either case.
-fn dscp(text: &str) -> Parsed<u8> {
+///
+/// # Errors
+/// The text is neither.
+pub fn dscp(text: &str) -> Parsed<u8> {
     let lower = text.to_ascii_lowercase();
     whole_number(0, MAX_DSCP)(text)
         .ok()
