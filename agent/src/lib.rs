@@ -41,6 +41,8 @@ pub mod pipeline;
 
 pub mod run;
 
+pub mod ping;
+
 pub mod verb;
 
 pub mod cli;

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         }
     };
     match xprober_agent::verb::perform(verb) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             let _ = writeln!(stderr(), "{error:#}");
             ExitCode::FAILURE

@@ -1,43 +1,44 @@
 //! What each verb does.
 
-use std::io::{self, Write as _, stderr, stdout};
+use std::io::{self, IsTerminal as _, Write as _, stderr, stdout};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use ipnet::IpNet;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 use tracing_logfmt::{EventsFormatter, FieldsFormatter};
 use tracing_subscriber::fmt::layer;
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::{EnvFilter, Registry};
-use xprober_config::agent::{AgentSettings, IcmpBackend};
-use xprober_proto::{HostName, HttpSpec, IcmpSpec, ProbeSpec, Target};
+use xprober_config::agent::AgentSettings;
+use xprober_proto::{HttpSpec, ProbeSpec, Target};
 
 use crate::cli::{Format, HttpArgs, Level, PingArgs, RunArgs, SettingsArgs, Verb};
+use crate::ping::table::{self, Row, Status};
+use crate::ping::task::Stop;
 use crate::probe::http::client::HttpProber;
 use crate::probe::http::report;
-use crate::probe::icmp::report::Summary;
-use crate::probe::{Due, icmp};
-use crate::samples::Event;
-use crate::{identity, privilege, random, run, samples};
+use crate::probe::icmp::task::Backend;
+use crate::{identity, ping, privilege, random, run, samples};
 
-/// Performs one verb.
+/// Performs one verb and tells the exit status.
 ///
 /// # Errors
 ///
 /// It could not be done; the chain says why.
-pub fn perform(verb: Verb) -> Result<()> {
+pub fn perform(verb: Verb) -> Result<ExitCode> {
     match verb {
-        Verb::Run(args) => perform_run(&args),
-        Verb::Check(args) => check(&args),
-        Verb::Ping(args) => ping(&args),
-        Verb::Http(args) => http(args),
-        Verb::Metrics => print(&samples::catalogue::table()),
+        Verb::Run(args) => perform_run(&args)?,
+        Verb::Check(args) => check(&args)?,
+        Verb::Ping(args) => return Ok(ping(&args)),
+        Verb::Http(args) => http(args)?,
+        Verb::Metrics => print(&samples::catalogue::table())?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn perform_run(args: &RunArgs) -> Result<()> {
@@ -68,69 +69,44 @@ fn check(args: &SettingsArgs) -> Result<()> {
     print(&format!("{what}: ok\n"))
 }
 
-fn ping(args: &PingArgs) -> Result<()> {
-    // Why an echo could not leave.
-    log(Level::Warn, Format::Logfmt)?;
-    let random = random::word();
-    let results = runtime()?.block_on(async {
-        let socket = icmp::task::Backend::open(IcmpBackend::Auto, random)?;
-        let (due, queue) = mpsc::channel(args.hosts.len());
-        let (events, results) = mpsc::channel(args.hosts.len());
-        let prober = icmp::task::run(socket, random, everywhere()?.into(), queue, events);
-        let (results, (), ()) = tokio::join!(summarise(args, results), prober, send_each(args, due));
-        anyhow::Ok(results)
-    })?;
-    if args.json {
-        print(&format!("{}\n", icmp::report::to_json(&results)))?;
-    } else {
-        print(&icmp::report::render(&results))?;
-    }
-    match results.iter().find(|(_, summary)| summary.received() == 0) {
-        None => Ok(()),
-        Some((host, _)) => bail!("{host} did not answer"),
-    }
+/// Its exit status is that of `ping`; what is our own fault is told here, since 1 means silence.
+fn ping(args: &PingArgs) -> ExitCode {
+    let status = try_ping(args).unwrap_or_else(|error| {
+        let _ = writeln!(stderr(), "{error:#}");
+        Status::Failed
+    });
+    ExitCode::from(status as u8)
 }
 
-/// Makes every host due, `count` times.
-async fn send_each(args: &PingArgs, due: mpsc::Sender<Vec<Due>>) {
-    let targets: Vec<Arc<Target>> = args.hosts.iter().filter_map(|host| echo_target(args, host)).collect();
-    let mut ticks = tokio::time::interval(args.interval);
-    for _ in 0..args.count {
-        let scheduled = ticks.tick().await.into_std();
-        let batch = targets.iter().map(|target| Due {
-            target: Arc::clone(target),
-            scheduled,
-        });
-        // Closed only when the prober is gone, and then nothing comes back either.
-        let _ = due.send(batch.collect()).await;
-    }
-}
-
-async fn summarise(args: &PingArgs, mut events: mpsc::Receiver<Event>) -> Vec<(String, Summary)> {
-    let hosts = args.hosts.iter().map(|host| (host.to_string(), Summary::default()));
-    let mut summaries: Vec<(String, Summary)> = hosts.collect();
-    while let Some(event) = events.recv().await {
-        let Event::Echoes(results) = event else {
-            continue;
-        };
-        for result in results {
-            for (_, summary) in summaries.iter_mut().filter(|(host, _)| *host == result.target.name) {
-                summary.add(&result);
-            }
+fn try_ping(args: &PingArgs) -> Result<Status> {
+    let ping = args.ping()?;
+    let live = !args.json && stdout().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb");
+    // Why an echo could not leave, unless that would tear the table.
+    let torn = live && stderr().is_terminal();
+    log(if torn { Level::Error } else { Level::Warn }, Format::Logfmt)?;
+    let runtime = runtime()?;
+    let rows = runtime.block_on(async {
+        let random = random::word();
+        let stop = Stop::default();
+        let signals = stop.on_signals()?;
+        let backend = Backend::open(ping.backend, random)?;
+        privilege::drop_all();
+        tokio::select! {
+            rows = ping::task::run(&ping, backend, random, live, &stop) => rows,
+            never = async { signals.await; std::future::pending().await } => never,
         }
+    })?;
+    // A name server that is still asked is not waited for.
+    runtime.shutdown_background();
+    if args.json {
+        print(&format!("{}\n", table::to_json(&rows)))?;
+    } else if !live && rows.iter().any(|row| row.unknown().is_none()) {
+        print(&table::render(&rows))?;
     }
-    summaries
-}
-
-fn echo_target(args: &PingArgs, host: &HostName) -> Option<Arc<Target>> {
-    Some(Arc::new(Target {
-        id: host.to_string().parse().ok()?,
-        name: host.to_string(),
-        region: "here".parse().ok()?,
-        interval: args.interval,
-        timeout: args.timeout,
-        probe: ProbeSpec::Icmp(IcmpSpec::new(host.clone(), args.payload)),
-    }))
+    for (host, error) in rows.iter().filter_map(Row::unknown) {
+        let _ = writeln!(stderr(), "{host}: {error}");
+    }
+    Ok(table::status(&rows))
 }
 
 /// A person at the command line may probe what the machine can reach.

@@ -33,7 +33,53 @@ fn variables_are_named_after_their_flags() {
         assert_eq!(env.to_str().unwrap(), variable(argument.get_long().unwrap()));
         seen += 1;
     }
-    assert_eq!(seen, 11);
+    assert_eq!(seen, 13);
+}
+
+fn ping(line: &str) -> anyhow::Result<Ping> {
+    match parsed(line) {
+        Ok(Verb::Ping(args)) => args.ping(),
+        other => unreachable!("{line} is no ping: {other:?}"),
+    }
+}
+
+#[test]
+fn ping_takes_every_option_of_a_packet_with_the_letters_of_ping() {
+    let long = "--count=0 --interval=200ms --timeout=2s --payload=1472 --ipv6 --ttl=3 --interface=eth0";
+    let short = "-c 0 -i 200ms -W 2s -s 1472 -6 -t 3 -I eth0";
+    let rest = "--source=fd00::1 --dscp=ef --dont-fragment --backend=portable";
+    for options in [long, short] {
+        let ping = ping(&format!(
+            "xprober-agent ping fd00::2 a.example.com fd00::2 {options} {rest}"
+        ))
+        .unwrap();
+        let hosts: Vec<_> = ping.hosts.iter().map(ToString::to_string).collect();
+        assert_eq!(hosts, ["fd00::2", "a.example.com"], "each once");
+        assert_eq!(
+            (ping.count, ping.payload_bytes, ping.backend),
+            (None, 1472, IcmpBackend::Portable)
+        );
+        let times = (Duration::from_millis(200), Duration::from_secs(2));
+        assert_eq!((ping.interval, ping.timeout), times);
+        let expected = PacketOptions {
+            family: Some(Family::V6),
+            source: "fd00::1".parse().ok(),
+            interface: "eth0".parse().ok(),
+            dscp: 46,
+            ttl: Some(3),
+            dont_fragment: true,
+        };
+        assert_eq!(ping.packet, expected);
+    }
+}
+
+#[test]
+fn the_source_of_a_ping_settles_its_family() {
+    let settled = ping("xprober-agent ping a.example.com -S 10.0.0.1").unwrap();
+    assert_eq!(settled.packet.family, Some(Family::V4));
+    assert_eq!(settled.count, NonZeroU32::new(5));
+    let refused = ping("xprober-agent ping a.example.com -S 10.0.0.1 -6").unwrap_err();
+    assert_eq!(refused.to_string(), "--source: 10.0.0.1 is no ipv6 address");
 }
 
 #[test]
@@ -44,7 +90,15 @@ fn bad_usage_is_refused() {
         "xprober-agent http",
         "xprober-agent ping",
         "xprober-agent ping $(id)",
-        "xprober-agent ping 1.2.3 --count=0",
+        "xprober-agent ping 1.2.3",
+        "xprober-agent ping ::1 --interval=0s",
+        "xprober-agent ping ::1 --interval=2d",
+        "xprober-agent ping ::1 --timeout=2m",
+        "xprober-agent ping ::1 --ttl=0",
+        "xprober-agent ping ::1 --dscp=64",
+        "xprober-agent ping ::1 --interface=a/b",
+        "xprober-agent ping ::1 --backend=windows",
+        "xprober-agent ping ::1 -4 -6",
         "xprober-agent http ftp://x/",
         "xprober-agent http http://x/ --timeout=0s",
         "xprober-agent --log.level=loud",

@@ -102,6 +102,8 @@ pub struct Flights {
     unanswered: usize,
     counter: u64,
     faults: VecDeque<Fault>,
+    /// How long a window stays open after the reply; `None` keeps every one open to its end.
+    settle: Option<Duration>,
 }
 
 impl Flights {
@@ -112,6 +114,12 @@ impl Flights {
             counter: random,
             ..Self::default()
         }
+    }
+
+    /// Closes windows so long after the reply instead of at their end, for whoever waits for results. Copies of the reply
+    /// that come later are not counted.
+    pub const fn settle_after(&mut self, settle: Duration) {
+        self.settle = Some(settle);
     }
 
     /// Number of open windows.
@@ -191,6 +199,8 @@ impl Flights {
             Content::Whole { bytes, .. } => bytes == usize::from(flight.payload_bytes),
             Content::Damaged => false,
         };
+        let number = flight.number;
+        let answered = whole && !matches!(flight.verdict, Verdict::Replied(_));
         match (&flight.verdict, whole) {
             (Verdict::Replied(_), true) => flight.duplicates = flight.duplicates.saturating_add(1),
             (Verdict::Silent | Verdict::Refused(..), true) => flight.verdict = Verdict::Replied(arrival),
@@ -198,6 +208,11 @@ impl Flights {
             (Verdict::Replied(_) | Verdict::Refused(..), false) => {}
         }
         self.unanswered -= usize::from(silent);
+        if let Some(settle) = self.settle
+            && answered
+        {
+            self.closing.push(Reverse((arrival.read.at + settle, number)));
+        }
     }
 
     /// Takes the network's word that the echo cannot arrive.
@@ -227,7 +242,7 @@ impl Flights {
     pub fn close(&mut self, now: Instant) -> Option<EchoResult> {
         while self.next_deadline()? <= now {
             let Reverse((_, number)) = self.closing.pop()?;
-            // Those that never left are still in the heap.
+            // Those that never left, or were closed early, are still in the heap.
             if let Some(flight) = self.take(number) {
                 return Some(self.judge(flight));
             }

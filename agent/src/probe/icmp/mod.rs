@@ -30,5 +30,3 @@ pub mod open;
 pub mod linux;
 
 pub mod portable;
-
-pub mod report;

@@ -68,6 +68,11 @@ impl<S: EchoSocket> Prober<S> {
         }
     }
 
+    /// Tells results so long after the reply instead of at the end of the window, see [`Flights::settle_after`].
+    pub const fn settle_after(&mut self, settle: Duration) {
+        self.flights.settle_after(settle);
+    }
+
     /// The socket, for whoever waits for it.
     pub const fn socket(&mut self) -> &mut S {
         &mut self.socket

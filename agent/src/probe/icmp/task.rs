@@ -27,7 +27,7 @@ use super::linux::{LinuxSocket, thread};
 /// Most names asked for at once.
 const MAX_QUESTIONS: usize = 64;
 /// Batches of requests that wait for the backend: several seconds of ticks.
-const REQUESTS_QUEUE: usize = 256;
+pub const REQUESTS_QUEUE: usize = 256;
 
 /// The backend that was opened.
 #[derive(Debug)]
@@ -60,15 +60,19 @@ impl Backend {
     }
 }
 
-/// Where requests go.
-enum Requests {
+/// Where requests go; the backend ends when this is gone and the last window has closed.
+#[derive(Debug)]
+pub enum Requests {
+    /// The thread of the Linux backend.
     Thread(SyncSender<Vec<Request>>),
+    /// The task of the portable backend.
     Task(mpsc::Sender<Vec<Request>>),
 }
 
 impl Requests {
     /// Hands over a batch; what the backend has no room for comes back.
-    fn offer(&self, batch: Vec<Request>) -> Vec<Request> {
+    #[must_use]
+    pub fn offer(&self, batch: Vec<Request>) -> Vec<Request> {
         match self {
             Self::Thread(sender) => match sender.try_send(batch) {
                 Ok(()) => Vec::new(),

@@ -130,6 +130,20 @@ fn further_copies_of_the_reply_are_duplicates() {
 }
 
 #[test]
+fn whoever_waits_for_results_gets_them_soon_after_the_reply() {
+    let mut one = One::departed();
+    one.flights.settle_after(Duration::from_millis(50));
+    one.reply(whole(one.number), 10);
+    one.reply(whole(one.number), 20);
+    assert!(one.flights.close(one.after_ms(59).at).is_none(), "still open");
+    let result = one.flights.close(one.after_ms(60).at).expect("closed early");
+    assert_eq!((result.outcome, result.duplicates), (Outcome::Ok, 1));
+    assert!(one.flights.is_empty());
+    one.reply(whole(one.number), 70);
+    assert!(one.flights.close(one.after_ms(10_000).at).is_none(), "closed only once");
+}
+
+#[test]
 fn damaged_or_cut_content_is_corrupt_unless_a_whole_reply_follows() {
     let cut = |number| Content::Whole {
         number: Some(number),
