@@ -9,19 +9,10 @@ use serde_json::{Value, json};
 use super::summary::Summary;
 use crate::probe::Outcome;
 
-/// Titles of the columns; the first and the last are aligned to the left.
+/// Titles of the columns; the first and the last are aligned to the left. One unit stands for all times: a terminal of 80
+/// columns has to do.
 const TITLES: [&str; 11] = [
-    "host",
-    "sent",
-    "loss",
-    "last ms",
-    "avg ms",
-    "min ms",
-    "max ms",
-    "p99 ms",
-    "jitter ms",
-    "stamp",
-    "",
+    "host", "sent", "loss", "last ms", "avg", "min", "max", "p99", "jitter", "stamp", "",
 ];
 
 /// One host and what is known of it.
@@ -237,11 +228,11 @@ mod tests {
         let mut asked = Row::new("slow.example.com".to_owned());
         asked.summary.depart();
         let expected = "\
-host                       sent    loss  last ms  avg ms  min ms  max ms  p99 ms  jitter ms   stamp
-db.example.com (10.0.0.1)     3   0.0 %   15.000  15.000  10.000  20.000  20.000      0.898  kernel
-10.0.0.2                      4  75.0 %    1.000   1.000   1.000   1.000   1.000          -  kernel  ok 1, lost 1, unreachable host_unreachable 2
-nowhere                       0       -        -       -       -       -       -          -       -  Name or service not known
-slow.example.com              1       -        -       -       -       -       -          -       -
+host                       sent    loss  last ms     avg     min     max     p99  jitter   stamp
+db.example.com (10.0.0.1)     3   0.0 %   15.000  15.000  10.000  20.000  20.000   0.898  kernel
+10.0.0.2                      4  75.0 %    1.000   1.000   1.000   1.000   1.000       -  kernel  ok 1, lost 1, unreachable host_unreachable 2
+nowhere                       0       -        -       -       -       -       -       -       -  Name or service not known
+slow.example.com              1       -        -       -       -       -       -       -       -
 ";
         assert_eq!(render(&[good(), shaky(), unknown(), asked]), expected);
     }
