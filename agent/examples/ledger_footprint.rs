@@ -1,7 +1,8 @@
 //! What the ledger and the way from it to sealed requests cost: `ledger_footprint TARGETS...` prints memory and time.
 //!
 //! Twenty-one push windows of five probes per target, the first one not timed. No network; run it as a release build, once
-//! for each number of targets, because memory that was freed stays with the process.
+//! for each number of targets, because memory that was freed stays with the process. The kernel counts a thread's time in
+//! ticks, so with few targets only the sum of both times is right.
 
 #![expect(clippy::print_stdout, reason = "a measurement prints its figures")]
 

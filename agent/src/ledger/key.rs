@@ -57,6 +57,10 @@ impl TargetKey {
         &self.0.name
     }
 
+    pub(super) const fn target(&self) -> &Arc<Target> {
+        &self.0
+    }
+
     fn parts(&self) -> (&Region, ProbeKind, &str) {
         (self.region(), self.probe(), self.name())
     }

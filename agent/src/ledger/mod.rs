@@ -39,11 +39,14 @@ use slab::Slab;
 
 /// Everything that was counted for the plan in force.
 ///
-/// The maps by key give the order in which accounts are read; a result finds its account by the id of its target.
+/// The maps by key give the order in which accounts are read; a result finds its account by the address of its target,
+/// which is the one that the plan holds.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
     /// The account of each planned target; none for HTTP targets, whose pages are few and found by key.
     plan: HashMap<Planned, Option<usize>>,
+    /// The same by the address of the target, which `plan` keeps alive.
+    addresses: HashMap<usize, usize>,
     targets: BTreeMap<TargetKey, usize>,
     regions: BTreeMap<RegionKey, usize>,
     pages: BTreeMap<TargetKey, Page>,
@@ -189,11 +192,8 @@ impl Ledger {
     }
 
     fn account_number(&self, target: &Arc<Target>) -> Option<usize> {
-        let key = TargetKey::of(target);
-        match self.plan.get_key_value(&target.id) {
-            Some((planned, account)) if planned.0 == key => *account,
-            Some(_) | None => self.targets.get(&key).copied(),
-        }
+        let planned = self.addresses.get(&address(target)).copied();
+        planned.or_else(|| self.targets.get(&TargetKey::of(target)).copied())
     }
 
     fn upsert(&mut self, target: &Arc<Target>) {
@@ -208,11 +208,17 @@ impl Ledger {
         // The new key stands before the old one goes: a region whose only target changes its name keeps its counters.
         self.remove(&target.id);
         self.plan.insert(Planned(key), account);
+        if let Some(account) = account {
+            self.addresses.insert(address(target), account);
+        }
     }
 
     fn remove(&mut self, id: &TargetId) {
         match self.plan.remove_entry(id) {
-            Some((Planned(key), Some(account))) => self.release_account(&key, account),
+            Some((Planned(key), Some(account))) => {
+                self.addresses.remove(&address(key.target()));
+                self.release_account(&key, account);
+            }
             Some((Planned(key), None)) => self.release_page(key),
             None => {}
         }
@@ -302,6 +308,10 @@ impl Ledger {
             }
         }
     }
+}
+
+fn address(target: &Arc<Target>) -> usize {
+    Arc::as_ptr(target).addr()
 }
 
 impl RegionAccount {
