@@ -7,8 +7,10 @@
 //! +--------+--------+-----------------+-----------------+-----------------+
 //! | cookie of this process, 8 bytes   | number of the probe, 8 bytes      |
 //! +-----------------------------------+-----------------------------------+
-//! | filling: byte n holds n mod 256   ...
+//! | filling: byte n holds n mod 256, exclusive or all bytes of the number ...
 //! ```
+//!
+//! The filling repeats the number, so that a number that was damaged on the way reads as damage and not as another probe's.
 //!
 //! A payload shorter than 16 bytes is cut; its reply is matched by address, identifier and sequence alone.
 
@@ -49,8 +51,9 @@ pub enum Content {
 #[must_use]
 pub fn payload(mark: Mark, bytes: u16) -> Vec<u8> {
     let head = mark.cookie.to_be_bytes().into_iter().chain(mark.number.to_be_bytes());
-    // The filling is a function of the position, so that a receiver needs no copy to check it.
-    let filling = (MARK_BYTES..usize::from(bytes)).map(filling);
+    // The filling is a function of position and number, so that a receiver needs no copy to check it.
+    let all = all_bytes(mark.number);
+    let filling = (MARK_BYTES..usize::from(bytes)).map(|position| filling(position) ^ all);
     head.chain(filling).take(usize::from(bytes)).collect()
 }
 
@@ -66,12 +69,16 @@ pub fn read(payload: &[u8], cookie: u64) -> Content {
     let Some(number) = payload.get(8..MARK_BYTES).and_then(|bytes| bytes.try_into().ok()) else {
         return Content::Whole { number: None, bytes };
     };
-    let filled = (MARK_BYTES..bytes).all(|position| payload[position] == filling(position));
+    let number = u64::from_be_bytes(number);
+    let all = all_bytes(number);
+    let filled = (MARK_BYTES..bytes).all(|position| payload[position] == filling(position) ^ all);
     if !filled {
         return Content::Damaged;
     }
-    let number = Some(u64::from_be_bytes(number));
-    Content::Whole { number, bytes }
+    Content::Whole {
+        number: Some(number),
+        bytes,
+    }
 }
 
 /// Builds a whole request. The kernel replaces identifier and checksum on datagram sockets, and fills in the checksum
@@ -117,6 +124,10 @@ const fn filling(position: usize) -> u8 {
     position.to_le_bytes()[0]
 }
 
+fn all_bytes(number: u64) -> u8 {
+    number.to_be_bytes().into_iter().fold(0, |all, byte| all ^ byte)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,7 +143,7 @@ mod tests {
         assert_eq!(packet.len(), 28);
         assert_eq!(packet[..2], [8, 0]);
         assert_eq!(packet[4..8], [0xbe, 0xef, 0, 5]);
-        assert_eq!(packet[24..], [16, 17, 18, 19]);
+        assert_eq!(packet[24..], [16 ^ 4, 17 ^ 4, 18 ^ 4, 19 ^ 4]);
         assert_eq!(checksum(&packet), 0);
         assert_eq!(request("::1".parse().unwrap(), 0, MARK, 0), [128, 0, 0, 0, 0, 0, 0, 5]);
     }
@@ -160,6 +171,7 @@ mod tests {
                 let other = read(&spoilt, cookie) != Content::Whole { number: known, bytes: usize::from(bytes) };
                 // Eight to fifteen bytes carry a cut number that nobody can check.
                 proptest::prop_assert!(other || (8..16).contains(&(bit / 8)) && bytes < 16);
+                proptest::prop_assert!(bytes <= 16 || read(&spoilt, cookie) == Content::Damaged);
             }
         }
     }
