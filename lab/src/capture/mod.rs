@@ -19,6 +19,8 @@ pub mod round_trip;
 use std::os::fd::OwnedFd;
 use std::thread::JoinHandle;
 
+use nix::fcntl::OFlag;
+
 pub use filter::Filter;
 pub use packet::{Kind, Packet, Payload};
 pub use round_trip::{EchoKey, RoundTrip, round_trips};
@@ -55,7 +57,9 @@ impl Capture {
     /// [`LabError::Io`] when the device is missing or a socket call fails (`CAP_NET_RAW` is needed).
     pub fn start(namespace: &Namespace, device: &str, filter: Filter) -> Result<Self, LabError> {
         let tap = namespace.run(|| socket::Tap::open(device, filter))??;
-        let (stopped, stop) = nix::unistd::pipe().map_err(LabError::errno("making a capture's stop pipe"))?;
+        // Not for children: as long as one of them holds the end that is closed, the thread would not hear of it.
+        let (stopped, stop) =
+            nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(LabError::errno("making a capture's stop pipe"))?;
         let thread = std::thread::Builder::new()
             .name("capture".to_owned())
             .spawn(move || task::record(&tap, filter, &stopped))
