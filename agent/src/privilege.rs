@@ -8,7 +8,12 @@
 pub fn drop_all() {
     use caps::CapSet;
     // What is inheritable or ambient could come back with another program, what is permitted with a system call.
-    for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
+    for set in [
+        CapSet::Ambient,
+        CapSet::Inheritable,
+        CapSet::Effective,
+        CapSet::Permitted,
+    ] {
         if let Err(error) = caps::clear(None, set) {
             tracing::warn!(?set, %error, "capabilities not dropped");
         }

@@ -158,7 +158,9 @@ fn build(
         settings.grpc_server_address,
         identity.clone(),
         &settings.probe_addresses,
-        responder.as_ref().and_then(|responder| NonZeroU16::new(responder.local_port())),
+        responder
+            .as_ref()
+            .and_then(|responder| NonZeroU16::new(responder.local_port())),
     );
     info!(
         version = VERSION,

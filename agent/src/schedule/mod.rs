@@ -64,13 +64,19 @@ struct Entry {
     generation: u64,
 }
 
+/// A slot to come: when it begins, its generation, and the place of its entry.
+type Next = Reverse<(Instant, u64, usize)>;
+
 /// Every target's next slot.
 #[derive(Debug)]
 pub struct Schedule {
     agent: AgentId,
     origin: Instant,
-    entries: HashMap<TargetId, Entry>,
-    heap: BinaryHeap<Reverse<(Instant, u64, TargetId)>>,
+    places: HashMap<TargetId, usize>,
+    entries: Vec<Option<Entry>>,
+    /// Places without an entry.
+    vacant: Vec<usize>,
+    heap: BinaryHeap<Next>,
     generation: u64,
     /// How many targets have each interval.
     intervals: BTreeMap<Duration, u64>,
@@ -83,7 +89,9 @@ impl Schedule {
         Self {
             agent,
             origin,
-            entries: HashMap::new(),
+            places: HashMap::new(),
+            entries: Vec::new(),
+            vacant: Vec::new(),
             heap: BinaryHeap::new(),
             generation: 0,
             intervals: BTreeMap::new(),
@@ -93,39 +101,22 @@ impl Schedule {
     /// Number of targets.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.places.len()
     }
 
     /// Tells whether nothing is scheduled.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.places.is_empty()
     }
 
     /// Carries out one change of the plan; only the target it names is touched, and its ticks move only when its
     /// interval did.
     pub fn apply(&mut self, change: &Change, now: Instant) {
         match change {
-            Change::Remove(id) => {
-                if let Some(entry) = self.entries.remove(id) {
-                    self.forget(entry.target.interval);
-                }
-            }
+            Change::Remove(id) => self.remove(id),
             Change::Lines(_) => {}
-            Change::Upsert(target) => {
-                if let Some(entry) = self.entries.get_mut(&target.id)
-                    && entry.target.interval == target.interval
-                {
-                    entry.target = Arc::clone(target);
-                    return;
-                }
-                if let Some(entry) = self.entries.get(&target.id) {
-                    self.forget(entry.target.interval);
-                }
-                *self.intervals.entry(target.interval).or_default() += 1;
-                let next = self.first_slot_after(target, now);
-                self.insert(Arc::clone(target), next);
-            }
+            Change::Upsert(target) => self.upsert(target, now),
         }
         self.shed();
     }
@@ -165,53 +156,83 @@ impl Schedule {
 
     /// Takes the earliest slot that has begun at `now`; `None` when all others lie ahead.
     pub fn pop(&mut self, now: Instant) -> Option<Tick> {
-        if self.next_slot()? > now {
-            return None;
-        }
-        let Reverse((scheduled, _, id)) = self.heap.pop()?;
-        let target = Arc::clone(&self.entries.get(&id)?.target);
+        let scheduled = self.next_slot().filter(|slot| *slot <= now)?;
+        let Reverse((_, _, place)) = self.heap.pop()?;
+        let target = Arc::clone(&self.entries.get(place)?.as_ref()?.target);
         let late = now.saturating_duration_since(scheduled);
         if late > (target.interval / SKIP_LATER_THAN).max(NEVER_SKIP_BEFORE) {
             let missed = 1 + late.as_nanos() / target.interval.as_nanos().max(1);
-            let next = self.first_slot_after(&target, now);
-            self.insert(Arc::clone(&target), next);
+            self.plan(place, self.first_slot_after(&target, now));
             let ticks = u64::try_from(missed).unwrap_or(u64::MAX);
             return Some(Tick::Skipped { target, ticks });
         }
-        self.insert(Arc::clone(&target), scheduled + target.interval);
+        self.plan(place, scheduled + target.interval);
         Some(Tick::Due(Due { target, scheduled }))
     }
 
-    fn insert(&mut self, target: Arc<Target>, next: Instant) {
+    fn upsert(&mut self, target: &Arc<Target>, now: Instant) {
+        let place = self.places.get(&target.id).copied();
+        if let Some(entry) = place.and_then(|place| self.entries.get_mut(place)?.as_mut()) {
+            let before = std::mem::replace(&mut entry.target, Arc::clone(target));
+            if before.interval == target.interval {
+                return;
+            }
+            self.forget(before.interval);
+        }
+        *self.intervals.entry(target.interval).or_default() += 1;
+        let place = place.unwrap_or_else(|| self.enter(target));
+        self.plan(place, self.first_slot_after(target, now));
+    }
+
+    /// Gives a new target a place.
+    fn enter(&mut self, target: &Arc<Target>) -> usize {
+        let entry = Some(Entry {
+            target: Arc::clone(target),
+            generation: 0,
+        });
+        let place = self.vacant.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            self.entries.len() - 1
+        });
+        self.entries[place] = entry;
+        self.places.insert(target.id.clone(), place);
+        place
+    }
+
+    fn remove(&mut self, id: &TargetId) {
+        let Some(place) = self.places.remove(id) else { return };
+        if let Some(entry) = self.entries.get_mut(place).and_then(Option::take) {
+            self.vacant.push(place);
+            self.forget(entry.target.interval);
+        }
+    }
+
+    /// Sets the next slot of the entry at `place`; one that was set before is overtaken.
+    fn plan(&mut self, place: usize, next: Instant) {
         self.generation += 1;
-        let (id, generation) = (target.id.clone(), self.generation);
-        self.heap.push(Reverse((next, generation, id.clone())));
-        let entry = Entry { target, generation };
-        self.entries.insert(id, entry);
+        if let Some(Some(entry)) = self.entries.get_mut(place) {
+            entry.generation = self.generation;
+            self.heap.push(Reverse((next, self.generation, place)));
+        }
+    }
+
+    fn is_live(&self, Reverse((_, generation, place)): &Next) -> bool {
+        let entry = self.entries.get(*place).and_then(Option::as_ref);
+        entry.is_some_and(|entry| entry.generation == *generation)
     }
 
     fn drop_overtaken(&mut self) {
-        while let Some(Reverse((_, generation, id))) = self.heap.peek() {
-            if self
-                .entries
-                .get(id)
-                .is_some_and(|entry| entry.generation == *generation)
-            {
-                return;
-            }
+        while self.heap.peek().is_some_and(|next| !self.is_live(next)) {
             self.heap.pop();
         }
     }
 
     /// Rebuilds the heap when most of it was overtaken, so that a plan that keeps changing cannot make it grow.
     fn shed(&mut self) {
-        if self.heap.len() > 2 * self.entries.len() + 64 {
-            let live = |Reverse((_, generation, id)): &Reverse<(Instant, u64, TargetId)>| {
-                self.entries
-                    .get(id)
-                    .is_some_and(|entry| entry.generation == *generation)
-            };
-            self.heap.retain(live);
+        if self.heap.len() > 2 * self.places.len() + 64 {
+            let mut heap = std::mem::take(&mut self.heap);
+            heap.retain(|next| self.is_live(next));
+            self.heap = heap;
         }
     }
 

@@ -47,14 +47,16 @@ pub enum Content {
     Damaged,
 }
 
-/// Builds the payload of one request.
-#[must_use]
-pub fn payload(mark: Mark, bytes: u16) -> Vec<u8> {
-    let head = mark.cookie.to_be_bytes().into_iter().chain(mark.number.to_be_bytes());
+/// Appends the payload of one request.
+fn write_payload(mark: Mark, bytes: u16, packet: &mut Vec<u8>) {
+    let bytes = usize::from(bytes);
+    let mut head = [0; MARK_BYTES];
+    head[..8].copy_from_slice(&mark.cookie.to_be_bytes());
+    head[8..].copy_from_slice(&mark.number.to_be_bytes());
+    packet.extend_from_slice(&head[..bytes.min(MARK_BYTES)]);
     // The filling is a function of position and number, so that a receiver needs no copy to check it.
     let all = all_bytes(mark.number);
-    let filling = (MARK_BYTES..usize::from(bytes)).map(|position| filling(position) ^ all);
-    head.chain(filling).take(usize::from(bytes)).collect()
+    packet.extend((MARK_BYTES..bytes).map(|position| filling(position) ^ all));
 }
 
 /// Judges the payload of a reply.
@@ -81,23 +83,30 @@ pub fn read(payload: &[u8], cookie: u64) -> Content {
     }
 }
 
-/// Builds a whole request. The kernel replaces identifier and checksum on datagram sockets, and fills in the checksum
-/// of every `ICMPv6` packet; on a raw IPv4 socket both are used as they are.
+/// Builds a whole request, see [`write_request`].
 #[must_use]
 pub fn request(to: IpAddr, identifier: u16, mark: Mark, payload_bytes: u16) -> Vec<u8> {
+    let mut packet = Vec::with_capacity(HEADER_BYTES + usize::from(payload_bytes));
+    write_request(to, identifier, mark, payload_bytes, &mut packet);
+    packet
+}
+
+/// Appends a whole request to `buffer`. The kernel replaces identifier and checksum on datagram sockets, and fills in the checksum
+/// of every `ICMPv6` packet; on a raw IPv4 socket both are used as they are.
+pub fn write_request(to: IpAddr, identifier: u16, mark: Mark, payload_bytes: u16, buffer: &mut Vec<u8>) {
     let kind = match to {
         IpAddr::V4(_) => ECHO_REQUEST_V4,
         IpAddr::V6(_) => ECHO_REQUEST_V6,
     };
-    let mut packet = vec![kind, 0, 0, 0];
-    packet.extend_from_slice(&identifier.to_be_bytes());
-    packet.extend_from_slice(&sequence(mark.number).to_be_bytes());
-    packet.extend_from_slice(&payload(mark, payload_bytes));
+    let start = buffer.len();
+    buffer.extend_from_slice(&[kind, 0, 0, 0]);
+    buffer.extend_from_slice(&identifier.to_be_bytes());
+    buffer.extend_from_slice(&sequence(mark.number).to_be_bytes());
+    write_payload(mark, payload_bytes, buffer);
     if to.is_ipv4() {
-        let sum = checksum(&packet).to_be_bytes();
-        packet[2..4].copy_from_slice(&sum);
+        let sum = checksum(&buffer[start..]).to_be_bytes();
+        buffer[start + 2..start + 4].copy_from_slice(&sum);
     }
-    packet
 }
 
 /// The sequence on the wire of probe `number`.
@@ -143,7 +152,7 @@ mod tests {
         assert_eq!(packet.len(), 28);
         assert_eq!(packet[..2], [8, 0]);
         assert_eq!(packet[4..8], [0xbe, 0xef, 0, 5]);
-        assert_eq!(packet[24..], [16 ^ 4, 17 ^ 4, 18 ^ 4, 19 ^ 4]);
+        assert_eq!(packet[24..], [0x10 ^ 4, 0x11 ^ 4, 0x12 ^ 4, 0x13 ^ 4]);
         assert_eq!(checksum(&packet), 0);
         assert_eq!(request("::1".parse().unwrap(), 0, MARK, 0), [128, 0, 0, 0, 0, 0, 0, 5]);
     }
@@ -158,7 +167,8 @@ mod tests {
         fn a_payload_reads_back_whole_and_any_flipped_bit_before_the_filling_ends_shows(
             cookie: u64, number: u64, bytes in 0u16..2000, bit: usize,
         ) {
-            let sent = payload(Mark { cookie, number }, bytes);
+            let mut sent = Vec::new();
+            write_payload(Mark { cookie, number }, bytes, &mut sent);
             let known = (bytes >= 16).then_some(number);
             proptest::prop_assert_eq!(
                 read(&sent, cookie),

@@ -21,7 +21,7 @@ use crate::samples::{EngineCounters, Event};
 const CHUNK: usize = 64;
 /// How often replies are taken while some are outstanding. Only the memory of the socket depends on it, no time does where
 /// the kernel stamps.
-pub const LOOK_EVERY: Duration = Duration::from_millis(50);
+pub const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How often windows are closed; results go on together.
 const CLOSE_EVERY: Duration = Duration::from_millis(200);
 /// How often one kind of send error is logged.
@@ -90,12 +90,14 @@ impl<S: EchoSocket> Prober<S> {
         self.flights.unanswered()
     }
 
-    /// When something has to be done next, without a new request; `None` when nothing will.
+    /// When something has to be done next at the latest, without a new request; `None` when nothing will. Windows are
+    /// closed on the way where requests come often enough.
     #[must_use]
     pub fn wake(&self) -> Option<Instant> {
         let look = (self.flights.unanswered() > 0).then_some(self.looked + LOOK_EVERY);
         let due = if self.results.is_empty() {
-            self.flights.next_deadline().map(|closes| closes.max(self.close_at))
+            let closes = self.flights.next_deadline();
+            closes.map(|closes| closes.max(self.close_at) + LOOK_EVERY)
         } else {
             Some(self.close_at)
         };
@@ -112,6 +114,12 @@ impl<S: EchoSocket> Prober<S> {
 
     /// Takes what has come back. `expected` is when this should have happened at the latest.
     pub fn look(&mut self, expected: Option<Instant>) {
+        let behind = self.check(expected);
+        self.receive(behind);
+    }
+
+    /// Notes for how long we did not run although we should have; answers with that time.
+    pub fn check(&mut self, expected: Option<Instant>) -> Duration {
         let now = Instant::now();
         let behind = expected.map_or(Duration::ZERO, |expected| now.saturating_duration_since(expected));
         if let Some(expected) = expected
@@ -121,7 +129,7 @@ impl<S: EchoSocket> Prober<S> {
             self.counters.gap_time += behind;
             self.flights.fault(expected, now, Reason::Gap);
         }
-        self.receive(behind);
+        behind
     }
 
     /// Closes windows, now and then, and tells what came of them.

@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::IpAddr;
 use std::os::fd::AsRawFd as _;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -33,10 +34,31 @@ impl Family {
             Ok(control) => control,
             Err(error) => return echoes.iter().map(|_| Err(again(&error))).collect(),
         };
-        let longest = echoes.iter().map(|echo| usize::from(echo.payload_bytes)).max();
-        self.receive_bytes = self.receive_bytes.max(longest.unwrap_or(0) + HEADROOM_BYTES);
-        let requests: Vec<Vec<u8>> = echoes.iter().map(|echo| self.request(echo)).collect();
-        let slices: Vec<[IoSlice<'_>; 1]> = requests.iter().map(|request| [IoSlice::new(request)]).collect();
+        self.used = Some(Instant::now());
+        let mut buffer = std::mem::take(&mut self.buffers.requests);
+        buffer.clear();
+        let ends: Vec<usize> = echoes
+            .iter()
+            .map(|echo| self.write_request(echo, &mut buffer))
+            .collect();
+        let departures = self.send_requests(echoes, &buffer, &ends, &control);
+        self.buffers.requests = buffer;
+        departures
+    }
+
+    /// Sends the requests that lie one behind the other in `buffer`, each up to its end in `ends`.
+    fn send_requests(
+        &self,
+        echoes: &[Echo<'_>],
+        buffer: &[u8],
+        ends: &[usize],
+        control: &PacketControl,
+    ) -> Vec<Departure> {
+        let starts = std::iter::once(&0).chain(ends);
+        let requests = starts
+            .zip(ends)
+            .map(|(start, end)| [IoSlice::new(&buffer[*start..*end])]);
+        let slices: Vec<[IoSlice<'_>; 1]> = requests.collect();
         let addresses = echoes.iter().map(|echo| Some(port_zero(echo.to).into()));
         let addresses: Vec<Option<SockaddrStorage>> = addresses.collect();
         let mut departures = Vec::with_capacity(echoes.len());
@@ -44,7 +66,7 @@ impl Family {
         while departures.len() < echoes.len() {
             let from = departures.len();
             let sent = Reading::now();
-            match self.send_batch(&slices[from..], &addresses[from..], &control) {
+            match self.send_batch(&slices[from..], &addresses[from..], control) {
                 Ok(count) if count > 0 => {
                     departures.extend((0..count).map(|_| Ok(sent)));
                     failed_before = false;
@@ -69,12 +91,16 @@ impl Family {
         PacketControl::new(packet, self.v4)
     }
 
-    fn request(&self, echo: &Echo<'_>) -> Vec<u8> {
+    /// Appends a request to `buffer`; answers with its end there.
+    fn write_request(&mut self, echo: &Echo<'_>, buffer: &mut Vec<u8>) -> usize {
         let mark = Mark {
             cookie: self.ours.cookie,
             number: echo.number,
         };
-        packet::request(echo.to, self.identifier, mark, echo.payload_bytes)
+        let reply_bytes = usize::from(echo.payload_bytes) + HEADROOM_BYTES;
+        self.buffers.reply_bytes = self.buffers.reply_bytes.max(reply_bytes);
+        packet::write_request(echo.to, self.identifier, mark, echo.payload_bytes, buffer);
+        buffer.len()
     }
 
     fn send_batch(
@@ -92,9 +118,15 @@ impl Family {
     }
 
     /// Takes replies until none waits.
-    pub(super) fn receive_replies(&self, events: &mut Vec<EchoEvent>) {
-        let bytes = self.receive_bytes;
-        let mut buffer = vec![0; AT_ONCE * bytes];
+    pub(super) fn receive_replies(&mut self, events: &mut Vec<EchoEvent>) {
+        let mut buffer = std::mem::take(&mut self.buffers.replies);
+        buffer.resize(AT_ONCE * self.buffers.reply_bytes, 0);
+        self.receive_into(&mut buffer, events);
+        self.buffers.replies = buffer;
+    }
+
+    fn receive_into(&self, buffer: &mut [u8], events: &mut Vec<EchoEvent>) {
+        let bytes = self.buffers.reply_bytes;
         loop {
             let mut slices: Vec<[IoSliceMut<'_>; 1]> =
                 buffer.chunks_mut(bytes).map(|chunk| [IoSliceMut::new(chunk)]).collect();
@@ -133,7 +165,7 @@ impl Family {
                     read,
                     stamp,
                     ttl: hops.or(ttl),
-                    behind: std::time::Duration::ZERO,
+                    behind: Duration::ZERO,
                 },
                 content,
             }),
@@ -142,8 +174,14 @@ impl Family {
     }
 
     /// Takes departure stamps and ICMP errors until none waits.
-    pub(super) fn receive_errors(&self, events: &mut Vec<EchoEvent>) {
-        let mut buffer = vec![0; AT_ONCE * RETURNED_BYTES];
+    pub(super) fn receive_errors(&mut self, events: &mut Vec<EchoEvent>) {
+        let mut buffer = std::mem::take(&mut self.buffers.returned);
+        buffer.resize(AT_ONCE * RETURNED_BYTES, 0);
+        self.receive_returned(&mut buffer, events);
+        self.buffers.returned = buffer;
+    }
+
+    fn receive_returned(&self, buffer: &mut [u8], events: &mut Vec<EchoEvent>) {
         loop {
             let mut slices: Vec<[IoSliceMut<'_>; 1]> = buffer
                 .chunks_mut(RETURNED_BYTES)

@@ -8,7 +8,7 @@
 //!
 //! surge-ping opens the sockets and decodes replies. Since the kernel stamps both ends (`SO_TIMESTAMPING`), it does not
 //! matter for the time when we send or read, so the [`thread`] wakes on a coarse tick and handles what there is.
-//! [`batch`] makes the system calls, [`options`] names the socket options.
+//! `batch` makes the system calls, `options` names the socket options.
 
 mod batch;
 
@@ -19,6 +19,7 @@ pub mod thread;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use surge_ping::AsyncSocket;
@@ -31,8 +32,8 @@ use super::socket::{Departure, Echo, EchoEvent, EchoSocket};
 use crate::probe::Stamp;
 use options::{DROPS, MemoryInfo};
 
-/// Bytes of a reply that are looked at, as long as no larger payload was sent: an Ethernet frame.
-const FIRST_RECEIVE_BYTES: usize = 1536;
+/// A family is looked at for so long after its last echo: longer than any window is open.
+const IN_USE_FOR: Duration = Duration::from_mins(3);
 /// Room for the IPv4 header with options that raw sockets show, and the ICMP header.
 const HEADROOM_BYTES: usize = 60 + packet::HEADER_BYTES;
 
@@ -45,9 +46,21 @@ struct Family {
     identifier: u16,
     /// Whether fragmentation is forbidden now; `None` before the first echo.
     dont_fragment: Option<bool>,
-    receive_bytes: usize,
+    /// When echoes were last sent; a family that nobody uses is not looked at.
+    used: Option<Instant>,
     /// Packets dropped so far.
     drops: u32,
+    buffers: Buffers,
+}
+
+/// Memory that is used again in every call.
+#[derive(Debug, Default)]
+struct Buffers {
+    requests: Vec<u8>,
+    replies: Vec<u8>,
+    returned: Vec<u8>,
+    /// Bytes of one reply that are looked at.
+    reply_bytes: usize,
 }
 
 /// One socket for each family that could be opened.
@@ -84,8 +97,9 @@ impl Family {
             },
             identifier,
             dont_fragment: None,
-            receive_bytes: FIRST_RECEIVE_BYTES,
+            used: None,
             drops: 0,
+            buffers: Buffers::default(),
         })
     }
 
@@ -149,6 +163,9 @@ impl EchoSocket for LinuxSocket {
 
     fn receive(&mut self, events: &mut Vec<EchoEvent>) {
         for family in self.families.iter_mut() {
+            if family.used.is_none_or(|used| used.elapsed() >= IN_USE_FOR) {
+                continue;
+            }
             family.receive_errors(events);
             family.receive_replies(events);
             let dropped = family.new_drops();

@@ -39,9 +39,13 @@ fn run<S: EchoSocket>(mut prober: Prober<S>, requests: &Receiver<Vec<Request>>, 
                 None
             }
         };
-        prober.look(wake);
-        if let Some(batch) = batch {
-            prober.send(&batch);
+        match batch {
+            // Replies are taken after each part of it.
+            Some(batch) => {
+                prober.check(wake);
+                prober.send(&batch);
+            }
+            None => prober.look(wake),
         }
         for event in prober.close(Instant::now()) {
             if events.blocking_send(event).is_err() {
