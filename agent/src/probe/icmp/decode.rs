@@ -49,7 +49,7 @@ pub fn received(bytes: &[u8], from: IpAddr, ours: Ours) -> Option<Said> {
     let kind = if raw { Type::RAW } else { Type::DGRAM };
     let (decoded, header) = match from {
         IpAddr::V4(from) => {
-            let header = if raw { usize::from(bytes.first()? & 0x0f) * 4 } else { 0 };
+            let header = if raw { internet_header(bytes)? } else { 0 };
             let decoded = Icmpv4Packet::decode(bytes, kind, from, Ipv4Addr::UNSPECIFIED).ok()?;
             (IcmpPacket::V4(decoded), header)
         }
@@ -59,6 +59,10 @@ pub fn received(bytes: &[u8], from: IpAddr, ours: Ours) -> Option<Said> {
     if ours.identifier.is_some_and(|own| own != identifier) {
         return None;
     }
+    // Raw IPv4 sockets are shown packets before the kernel has looked at their checksum, and a damaged sequence would name
+    // another echo.
+    let message = bytes.get(header..)?;
+    let intact = header == 0 || packet::checksum(message) == 0;
     let (kind, code) = match &decoded {
         IcmpPacket::V4(packet) => (packet.get_icmp_type().0, packet.get_icmp_code().0),
         IcmpPacket::V6(packet) => (packet.get_icmpv6_type().0, packet.get_icmpv6_code().0),
@@ -71,8 +75,11 @@ pub fn received(bytes: &[u8], from: IpAddr, ours: Ours) -> Option<Said> {
     match (from, kind) {
         // Echo reply (RFC 792, RFC 4443).
         (IpAddr::V4(_), 0) | (IpAddr::V6(_), 129) => {
-            let payload = bytes.get(header + HEADER_BYTES..)?;
-            let content = packet::read(payload, ours.cookie);
+            let content = if intact {
+                packet::read(message.get(HEADER_BYTES..)?, ours.cookie)
+            } else {
+                Content::Damaged
+            };
             let number = match content {
                 Content::Whole { number, .. } => number,
                 Content::Damaged => None,
@@ -84,6 +91,7 @@ pub fn received(bytes: &[u8], from: IpAddr, ours: Ours) -> Option<Said> {
                 ttl,
             })
         }
+        _ if !intact => None,
         _ => Some(Said::Unreachable {
             key: key(None),
             reason: unreachable(Family::of(from), kind, code)?,
@@ -106,12 +114,52 @@ pub fn quoted(bytes: &[u8], ours: Ours) -> Option<Key> {
 }
 
 /// Reads a request that the error queue returns with the stamp of its departure, as it went over the device: with the
-/// header of whatever link that is.
+/// header of whatever link that is, and filled up to the shortest frame that the link takes.
 #[must_use]
 pub fn departed(bytes: &[u8], ours: Ours) -> Option<Key> {
-    by_cookie(bytes, ours.cookie).or_else(|| by_headers(bytes))
+    by_headers(bytes, ours.cookie).or_else(|| by_cookie(bytes, ours.cookie))
 }
 
+fn by_headers(bytes: &[u8], cookie: u64) -> Option<Key> {
+    const ETHERNET: usize = 14;
+    const TAGGED: usize = 18;
+    let kind = |at: usize| bytes.get(at..at + 2);
+    let link = match kind(ETHERNET - 2) {
+        Some([0x08, 0x00] | [0x86, 0xdd]) => ETHERNET,
+        Some([0x81, 0x00] | [0x88, 0xa8]) => TAGGED,
+        _ => 0,
+    };
+    // A tunnel has no link header, and its addresses may look like one.
+    [link, 0]
+        .into_iter()
+        .find_map(|link| request(bytes.get(link..)?, cookie))
+}
+
+/// Reads a request of ours from its IP header on.
+fn request(packet: &[u8], cookie: u64) -> Option<Key> {
+    let length = |at: usize| {
+        Some(usize::from(u16::from_be_bytes([
+            *packet.get(at)?,
+            *packet.get(at + 1)?,
+        ])))
+    };
+    let (header, end) = match packet.first()? >> 4 {
+        4 if *packet.get(9)? == 1 => (internet_header(packet)?, length(2)?),
+        6 if *packet.get(6)? == 58 => (40, 40 + length(4)?),
+        _ => return None,
+    };
+    // What stands behind the end is filling; what is missing was not asked for.
+    let message = packet.get(header..end.min(packet.len()))?;
+    let payload = message.get(HEADER_BYTES..)?;
+    let marked = payload.iter().zip(cookie.to_be_bytes()).all(|(byte, own)| *byte == own);
+    (matches!(message[0], 8 | 128) && marked).then_some(Key {
+        sequence: u16::from_be_bytes([message[6], message[7]]),
+        number: marked_number(payload, cookie),
+        to: None,
+    })
+}
+
+/// For links that we do not know.
 fn by_cookie(bytes: &[u8], cookie: u64) -> Option<Key> {
     let cookie_bytes = cookie.to_be_bytes();
     let at = bytes
@@ -126,24 +174,9 @@ fn by_cookie(bytes: &[u8], cookie: u64) -> Option<Key> {
     })
 }
 
-/// For payloads without room for the cookie.
-fn by_headers(bytes: &[u8]) -> Option<Key> {
-    // No link header (tunnels), Ethernet, Ethernet with a VLAN tag.
-    [14, 0, 18].into_iter().find_map(|link| {
-        let packet = bytes.get(link..)?;
-        let icmp = match packet.first()? >> 4 {
-            4 if *packet.get(9)? == 1 => packet.get(usize::from(packet[0] & 0x0f) * 4..)?,
-            6 if *packet.get(6)? == 58 => packet.get(40..)?,
-            _ => return None,
-        };
-        let request = matches!(icmp.first()?, 8 | 128);
-        let sequence = u16::from_be_bytes([*icmp.get(6)?, *icmp.get(7)?]);
-        request.then_some(Key {
-            sequence,
-            number: None,
-            to: None,
-        })
-    })
+/// Length of an IPv4 header; never less than the smallest, whatever it says.
+fn internet_header(packet: &[u8]) -> Option<usize> {
+    Some(usize::from(packet.first()? & 0x0f).max(5) * 4)
 }
 
 fn marked_number(payload: &[u8], cookie: u64) -> Option<u64> {
@@ -169,3 +202,6 @@ pub const fn unreachable(family: Family, kind: u8, code: u8) -> Option<Reason> {
     };
     Some(reason)
 }
+
+#[cfg(test)]
+mod tests;
