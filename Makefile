@@ -18,6 +18,7 @@ TSDB ?= prometheus
 BREAK ?=
 CUT ?=
 BENCH ?=
+ACCURACY ?=
 
 .PHONY: help
 help: ## Lists the commands
@@ -41,6 +42,11 @@ bench-probe: ## Measures our agent beside fping, surge-ping, smokeping_prober an
 	@lab/fetch-tools.sh bench
 	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent -p xprober-lab
 	exec $(TARGET)/release/xprober-lab bench-probe --write=docs/benchmarks.md $(BENCH)
+
+.PHONY: accuracy
+accuracy: tools ## Injects known faults and holds what is measured against them, 11 minutes: ACCURACY="--seconds=60"
+	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent -p xprober-lab
+	exec $(TARGET)/release/xprober-lab accuracy --write=docs/accuracy.md $(ACCURACY)
 
 .PHONY: test
 test: tools format lint doc unit e2e rules ## Runs everything that CI runs

@@ -64,6 +64,8 @@ pub mod demo;
 
 pub mod bench;
 
+pub mod accuracy;
+
 pub mod echo;
 
 pub mod testing;

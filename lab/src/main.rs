@@ -1,10 +1,11 @@
-//! `xprober-lab`: the demo and the benchmark.
+//! `xprober-lab`: the demo, the benchmark and the test of accuracy.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use xprober_lab::accuracy;
 use xprober_lab::bench;
 use xprober_lab::demo::run::{FORWARDS, Options, run};
 use xprober_lab::enter::{self, Place};
@@ -25,6 +26,8 @@ enum Verb {
     Demo(Demo),
     /// Measures our agent beside other probers and writes the ratios.
     BenchProbe(bench::plan::Options),
+    /// Injects known faults and holds what our agents measure against them.
+    Accuracy(accuracy::run::Options),
     /// One of the probers that the benchmark measures.
     #[command(hide = true)]
     Contender(bench::child::Options),
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
     let done = match &verb {
         Verb::Demo(demo) => show(demo),
         Verb::BenchProbe(options) => compare(options),
+        Verb::Accuracy(options) => inject(options),
         Verb::Contender(options) => bench::child::run(options)
             .map(|()| ExitCode::SUCCESS)
             .map_err(Into::into),
@@ -123,6 +127,22 @@ fn compare(options: &bench::plan::Options) -> Result<ExitCode, Box<dyn std::erro
     };
     tokio::runtime::Runtime::new()?.block_on(bench::run::run(&inside, options))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn inject(options: &accuracy::run::Options) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let inside = match enter::enter(&[])? {
+        Place::Inside(inside) => inside,
+        Place::Finished(finished) => return Ok(ExitCode::from(u8::try_from(finished.code).unwrap_or(1))),
+    };
+    let complaints = tokio::runtime::Runtime::new()?.block_on(accuracy::run::run(&inside, options))?;
+    for complaint in &complaints {
+        complain(&format!("accuracy: {complaint}"));
+    }
+    Ok(if complaints.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn complain(text: &str) {
