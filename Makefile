@@ -49,7 +49,7 @@ accuracy: tools ## Injects known faults and holds what is measured against them,
 	exec $(TARGET)/release/xprober-lab accuracy --write=docs/accuracy.md $(ACCURACY)
 
 .PHONY: test
-test: tools format lint doc unit e2e rules ## Runs everything that CI runs
+test: tools format lint doc unit fuzz e2e rules ## Runs everything that CI runs
 	@echo "make test: everything passed"
 
 .PHONY: format
@@ -68,6 +68,10 @@ doc: ## Builds the documentation with every warning an error
 unit: ## Runs every test but the end-to-end ones
 	$(CARGO) test --workspace --locked --exclude xprober-lab
 	$(CARGO) test -p xprober-lab --locked --lib --bins
+
+.PHONY: fuzz
+fuzz: ## Feeds every decoder made-up packets and messages: FOR=seconds for each target
+	fuzz/run.sh $(or $(FOR),8)
 
 .PHONY: e2e
 e2e: tools ## Runs the real binaries, Prometheus, VictoriaMetrics and Alertmanager in network namespaces
