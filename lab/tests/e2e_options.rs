@@ -24,6 +24,8 @@ const REPLY_TTL: f64 = 63.0;
 
 /// One entry of `prober_targets` and what must be seen of it.
 struct Probe {
+    /// What the planner's file says; else the address.
+    name: Option<&'static str>,
     to: IpAddr,
     /// Keys beside type, region, target and interval.
     keys: String,
@@ -56,16 +58,21 @@ impl From<&Packet> for Seen {
     }
 }
 
+/// A name with an IPv6 address alone.
+const SIX_ONLY: &str = "six-only.lab";
+/// A name with an address of each family.
+const BOTH: &str = "both.lab";
+
 /// One probing host with a second address, and hosts that answer: one with many IPv4 addresses, and some for the one IPv6
 /// address that each has.
 fn topology() -> Topology {
     let mut topology = Topology::new().host("vm1", "region-a").further_addresses(1);
-    for number in 1..=5 {
+    for number in 1..=7 {
         topology = topology.host(&format!("six{number}"), WEB);
     }
     topology
         .host("four", WEB)
-        .further_addresses(16)
+        .further_addresses(17)
         .rtt("region-a", WEB, Duration::from_millis(4))
 }
 
@@ -196,13 +203,52 @@ fn probes(lab: &Lab) -> Vec<Probe> {
     let all = four_addresses.zip(v4).chain(six_addresses.zip(v6));
     let probes = all.map(|(to, (keys, on_the_wire, outcome, reason))| Probe {
         reply_ttl: keys.contains("reply_ttl").then_some(REPLY_TTL),
+        name: None,
         to,
         keys,
         on_the_wire,
         outcome,
         reason,
     });
-    probes.collect()
+    probes.chain(named(lab)).collect()
+}
+
+/// Names are probed by the family that they have, or that is asked for.
+fn named(lab: &Lab) -> [Probe; 3] {
+    let vm1 = host(lab, "vm1").plan();
+    let v4 = (
+        IpAddr::V4(host(lab, "four").plan().further[16]),
+        plain(vm1.address.into()),
+    );
+    let [six_only, both] = ["six6", "six7"].map(|name| {
+        let to = IpAddr::V6(host(lab, name).plan().address_v6);
+        (to, plain(vm1.address_v6.into()))
+    });
+    let probe = |name, keys: &str, (to, seen)| Probe {
+        name: Some(name),
+        to,
+        keys: keys.to_owned(),
+        on_the_wire: Some(seen),
+        outcome: "ok",
+        reason: None,
+        reply_ttl: None,
+    };
+    [
+        probe(SIX_ONLY, "", six_only),
+        probe(BOTH, "", v4),
+        probe(BOTH, "family: ipv6", both),
+    ]
+}
+
+/// Tells the name servers of [`named`].
+fn name(lab: &Lab) {
+    for probe in named(lab) {
+        let name = probe.name.unwrap().to_owned();
+        lab.change_dns(|dns| match probe.to {
+            IpAddr::V4(to) => drop(dns.names.insert(name.clone(), to)),
+            IpAddr::V6(to) => drop(dns.names_v6.insert(name.clone(), to)),
+        });
+    }
 }
 
 /// A region of its own for every probe: outcomes and reasons are counted per region.
@@ -216,11 +262,11 @@ fn planner_file(probes: &[Probe]) -> String {
         .to_owned();
     for (number, probe) in probes.iter().enumerate() {
         let (region, keys) = (region(number), &probe.keys);
+        let target = probe.name.map_or_else(|| probe.to.to_string(), str::to_owned);
         let comma = if keys.is_empty() { "" } else { ", " };
         writeln!(
             text,
-            "  - {{prober_type: icmp, region: {region}, target: ['{}']{comma}{keys}}}",
-            probe.to
+            "  - {{prober_type: icmp, region: {region}, target: ['{target}']{comma}{keys}}}"
         )
         .unwrap();
     }
@@ -285,6 +331,7 @@ fn options_of_the_planners_file_are_on_the_agents_wire() {
         topology(),
         async |lab| {
             let probes = probes(lab);
+            name(lab);
             let capture = Capture::start(host(lab, "vm1").namespace(), "eth0", Filter::OwnEchoes).unwrap();
             let stack = start(lab, &probes).await;
             let outcomes = outcomes(&stack, probes.len()).await;

@@ -7,11 +7,12 @@
 pub mod task;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 const HEADER_LENGTH: usize = 12;
 const TYPE_A: u16 = 1;
+const TYPE_AAAA: u16 = 28;
 const CLASS_INTERNET: u16 = 1;
 /// Response, recursion desired and available.
 const FLAGS: u16 = 0x8180;
@@ -27,8 +28,10 @@ pub struct DnsSettings {
     pub delay: Duration,
     /// Answers every question with SERVFAIL.
     pub broken: bool,
-    /// IPv4 addresses by name, lower case, without a final dot. Known names have no IPv6 address.
+    /// IPv4 addresses by name, lower case, without a final dot.
     pub names: BTreeMap<String, Ipv4Addr>,
+    /// IPv6 addresses in the same way; hosts of the lab have none unless they are put here.
+    pub names_v6: BTreeMap<String, Ipv6Addr>,
 }
 
 /// A question as it stands in a message.
@@ -81,25 +84,32 @@ pub fn read_question(message: &[u8]) -> Option<Question<'_>> {
 /// Writes the answer to a question.
 #[must_use]
 pub fn write_answer(question: &Question<'_>, settings: &DnsSettings) -> Vec<u8> {
-    let address = settings.names.get(&question.name);
-    let code = match address {
+    let (v4, v6) = (
+        settings.names.get(&question.name),
+        settings.names_v6.get(&question.name),
+    );
+    let code = match (v4, v6) {
         _ if settings.broken => CODE_SERVER_FAILURE,
-        None => CODE_NO_SUCH_NAME,
-        Some(_) => 0,
+        (None, None) => CODE_NO_SUCH_NAME,
+        _ => 0,
     };
-    let answer = address.filter(|_| code == 0 && question.kind == TYPE_A);
+    let address = match question.kind {
+        TYPE_A => v4.map(|address| address.octets().to_vec()),
+        TYPE_AAAA => v6.map(|address| address.octets().to_vec()),
+        _ => None,
+    };
     let mut message = question.bytes.to_vec();
     message[2..4].copy_from_slice(&(FLAGS | code).to_be_bytes());
     message[6..HEADER_LENGTH].fill(0);
-    if let Some(address) = answer {
+    if let Some(address) = address.filter(|_| code == 0) {
         message[7] = 1;
         // A pointer to the question's name.
         message.extend([0xc0, 0x0c]);
-        message.extend(TYPE_A.to_be_bytes());
+        message.extend(question.kind.to_be_bytes());
         message.extend(CLASS_INTERNET.to_be_bytes());
         message.extend(LIFETIME_SECONDS.to_be_bytes());
-        message.extend(4_u16.to_be_bytes());
-        message.extend(address.octets());
+        message.extend([0, if question.kind == TYPE_A { 4 } else { 16 }]);
+        message.extend(address);
     }
     message
 }
@@ -107,8 +117,6 @@ pub fn write_answer(question: &Question<'_>, settings: &DnsSettings) -> Vec<u8> 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const TYPE_AAAA: u16 = 28;
 
     fn query(name: &str, kind: u16) -> Vec<u8> {
         let mut message = vec![0xab, 0xcd, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0];
@@ -139,6 +147,23 @@ mod tests {
         assert_eq!(answer[answer.len() - 4..], [10, 6, 0, 1]);
         let question = query("web1.lab", TYPE_AAAA);
         let answer = write_answer(&read_question(&question).unwrap(), &settings());
+        assert_eq!((answer[3] & 0x0f, answer[7]), (0, 0));
+    }
+
+    #[test]
+    fn name_may_have_an_ipv6_address_alone() {
+        let address = "fd00:3::1".parse().unwrap();
+        let settings = DnsSettings {
+            names_v6: BTreeMap::from([("six.lab".to_owned(), address)]),
+            ..DnsSettings::default()
+        };
+        let question = query("six.lab", TYPE_AAAA);
+        let answer = write_answer(&read_question(&question).unwrap(), &settings);
+        assert_eq!((answer[3] & 0x0f, answer[7]), (0, 1));
+        assert_eq!(answer[answer.len() - 18..answer.len() - 16], [0, 16]);
+        assert_eq!(answer[answer.len() - 16..], address.octets());
+        let question = query("six.lab", TYPE_A);
+        let answer = write_answer(&read_question(&question).unwrap(), &settings);
         assert_eq!((answer[3] & 0x0f, answer[7]), (0, 0));
     }
 
