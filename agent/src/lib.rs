@@ -1,11 +1,12 @@
 //! The agent: takes a plan from the planner, probes what it says, and pushes what it measured.
 //!
 //! ```text
-//!              gRPC                 Change              Vec<Due>    [icmp/task] -> thread "echo" or portable
-//!   planner <--------> [plan/task] --------> [schedule/task] -----> [tcp/task]
-//!                           |                     | Change          [http/task]
-//!                           | PlanStatus (watch)  v                      | results, batched
-//!                           |              +---------------- Event ------+
+//!              gRPC                 Change    +----------------- thread "probes" -----------------+
+//!   planner <--------> [plan/task] ---------> | [schedule/task] --Vec<Due>--> [icmp/task, engine] |
+//!                           |                 +--------|--|-----------------------------|---------+
+//!                           |                   Change |  +--Vec<Due>--> [tcp/task]     | results,
+//!                           | PlanStatus (watch)       v               [http/task]      v batched
+//!                           |              +----------------------- Event --------------+
 //!                           v              v
 //!                     [samples/task: ledger -> Sample -> Batch] --> queue --> [push/task] --HTTP--> TSDB
 //!
@@ -15,8 +16,8 @@
 //! [`run`] owns every task. The end follows the arrows: on SIGTERM plan and schedule stop, the probers wait for their
 //! open windows and go, the last snapshot is taken when their channel closes, and the queue is drained.
 //!
-//! Boxes are tasks, arrows are bounded channels (`PlanStatus` and the push counters are watches); the Linux echo engine
-//! alone has a thread of its own, see [`probe::icmp`]. The file with the stage's name holds values and rules; `task.rs`
+//! Boxes are tasks, arrows are bounded channels (`PlanStatus` and the push counters are watches). The schedule and the
+//! echoes share a thread outside the runtime of the others ([`mod@thread`]). The file with the stage's name holds values and rules; `task.rs`
 //! beside it holds the loop.
 
 pub mod identity;
@@ -46,6 +47,8 @@ pub mod ping;
 pub mod verb;
 
 pub mod cli;
+
+pub mod thread;
 
 pub mod privilege;
 

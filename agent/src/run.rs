@@ -22,7 +22,7 @@ use crate::probe::{http, icmp, tcp};
 use crate::push::PushError;
 use crate::responder::{Responder, ResponderError};
 use crate::schedule::task::Probers;
-use crate::{VERSION, privilege, random, schedule};
+use crate::{VERSION, privilege, random, schedule, thread};
 
 /// Changes that wait for the schedule: a large plan passes in pieces.
 const CHANGES_QUEUE: usize = 1024;
@@ -42,6 +42,9 @@ pub enum RunError {
     /// Other agents cannot connect to this one.
     #[error(transparent)]
     Responder(#[from] ResponderError),
+    /// The schedule cannot have its thread.
+    #[error("start the thread of the probes")]
+    Thread(#[source] std::io::Error),
     /// HTTPS targets cannot be judged.
     #[error("prepare the HTTP prober")]
     Http(#[from] HttpProberError),
@@ -59,8 +62,7 @@ pub enum RunError {
 /// Parts of the agent; each says which one it was when it ends.
 enum Part {
     Plan,
-    Schedule,
-    Icmp,
+    Probes,
     Tcp,
     Responder,
     Http,
@@ -71,8 +73,7 @@ impl Part {
     const fn name(&self) -> &'static str {
         match self {
             Self::Plan => "plan",
-            Self::Schedule => "schedule",
-            Self::Icmp => "ICMP prober",
+            Self::Probes => "schedule and ICMP prober",
             Self::Tcp => "TCP prober",
             Self::Responder => "TCP responder",
             Self::Http => "HTTP prober",
@@ -183,12 +184,6 @@ fn build(
         planning.await;
         Part::Plan
     });
-    let agent_id = identity.agent_id.clone();
-    let scheduling = schedule::task::run(agent_id, change_queue, probers, events.clone(), shutdown.clone());
-    parts.spawn(async move {
-        scheduling.await;
-        Part::Schedule
-    });
     let connecting = tcp::task::run(Arc::clone(&networks), tcp_queue, events.clone(), shutdown.clone());
     parts.spawn(async move {
         connecting.await;
@@ -201,10 +196,18 @@ fn build(
             Part::Responder
         });
     }
+    let agent_id = identity.agent_id.clone();
+    let scheduling = schedule::task::run(agent_id, change_queue, probers, events.clone(), shutdown.clone());
     let pinging = icmp::task::run(echo, random, networks, icmp_queue, events.clone());
+    let probing = thread::run("probes", async {
+        // As tasks: what wakes one does not ask the other.
+        let (scheduling, pinging) = (tokio::spawn(scheduling), tokio::spawn(pinging));
+        let _ended = tokio::join!(scheduling, pinging);
+    })
+    .map_err(RunError::Thread)?;
     parts.spawn(async move {
-        pinging.await;
-        Part::Icmp
+        let _ended = probing.await;
+        Part::Probes
     });
     let fetching = http::task::run(Arc::new(http), http_queue, events, shutdown.clone());
     parts.spawn(async move {

@@ -92,7 +92,7 @@ fn try_ping(args: &PingArgs) -> Result<Status> {
         let backend = Backend::open(ping.backend, random)?;
         privilege::drop_all();
         tokio::select! {
-            rows = ping::task::run(&ping, backend, random, live, &stop) => rows,
+            rows = ping::task::run(&ping, backend, random, live, &stop) => anyhow::Ok(rows),
             never = async { signals.await; std::future::pending().await } => never,
         }
     })?;

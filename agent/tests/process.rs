@@ -217,15 +217,16 @@ fn ping_that_is_interrupted_ends_with_the_table() {
     assert!(stdout(&output).contains("239.255.0.1"), "{}", stdout(&output));
 }
 
-/// Before that, the signal would end the process like any other.
+/// Before that, the signal would end the process like any other, or be lost: SIGTERM is listened to after SIGINT, so when it
+/// is caught, somebody waits for the other.
 #[cfg(target_os = "linux")]
 fn wait_until_it_handles_interrupts(pid: u32) {
-    const SIGINT: u64 = 1 << (2 - 1);
+    const SIGTERM: u64 = 1 << (15 - 1);
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     let caught = || {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
-        u64::from_str_radix(mask.trim(), 16).unwrap() & SIGINT != 0
+        u64::from_str_radix(mask.trim(), 16).unwrap() & SIGTERM != 0
     };
     while !caught() {
         assert!(std::time::Instant::now() < deadline, "signals are not handled");

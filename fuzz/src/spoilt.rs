@@ -86,7 +86,7 @@ pub fn run(bytes: &[u8]) {
         at: Instant::now(),
         wall: Wall(1_700_000_000_000_000_000),
     };
-    let mut flights = Flights::new(case.random);
+    let mut flights = Flights::new(case.random, None);
     let mut sent = Vec::new();
     for (number, payload_bytes) in case.payloads.into_iter().enumerate() {
         let to = case.target(number);

@@ -11,6 +11,7 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 use terminal_size::terminal_size;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{MissedTickBehavior, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use xprober_proto::{HostName, IcmpSpec, ProbeSpec, Target};
@@ -20,14 +21,10 @@ use super::pace::Pace;
 use super::resolve;
 use super::screen::{Screen, Size};
 use super::table::Row;
-use crate::probe::icmp::portable;
-use crate::probe::icmp::prober::{Prober, Request};
-use crate::probe::icmp::task::{Backend, REQUESTS_QUEUE, Requests};
-use crate::probe::{EchoResult, Outcome, Reason};
+use crate::probe::icmp::prober::Request;
+use crate::probe::icmp::task::{Backend, REQUESTS_QUEUE};
+use crate::probe::{EchoResult, Outcome, Reason, Stamp};
 use crate::samples::Event;
-
-#[cfg(target_os = "linux")]
-use crate::probe::icmp::linux::thread;
 
 /// Most names asked for at once.
 const MAX_QUESTIONS: usize = 64;
@@ -36,7 +33,6 @@ const RESULTS_QUEUE: usize = 64;
 /// Copies of a reply are counted for so long after it; a person does not wait for the end of the window.
 const SETTLE: Duration = Duration::from_millis(100);
 /// The kernel turns the stamps of receipt on a moment after a socket asked for them; a reply before that has none.
-#[cfg(target_os = "linux")]
 const UNTIL_STAMPS: Duration = Duration::from_millis(20);
 /// What comes so soon after a signal is the same one, relayed by the program that started us.
 const SAME_SIGNAL: Duration = Duration::from_millis(200);
@@ -44,6 +40,8 @@ const SAME_SIGNAL: Duration = Duration::from_millis(200);
 const REDRAW_EVERY: Duration = Duration::from_millis(250);
 /// What a terminal that does not tell its size has at least.
 const SMALLEST: Size = Size { lines: 24, columns: 80 };
+
+type Sender = mpsc::Sender<Vec<Request>>;
 
 /// How a person ends it.
 #[derive(Debug, Clone, Default)]
@@ -80,38 +78,22 @@ impl Stop {
 
 /// Sends what `ping` asks for and tells what became of it, host by host; with `live`, the table stands on the terminal and
 /// is redrawn all the while, and the last one stays.
-///
-/// # Errors
-///
-/// The system gives us no thread.
-pub async fn run(ping: &Ping, backend: Backend, random: u64, live: bool, stop: &Stop) -> Result<Vec<Row>> {
+pub async fn run(ping: &Ping, backend: Backend, random: u64, live: bool, stop: &Stop) -> Vec<Row> {
     let (events, results) = mpsc::channel(RESULTS_QUEUE);
-    match backend {
-        #[cfg(target_os = "linux")]
-        Backend::Linux(socket) => {
-            let mut prober = Prober::new(socket, random);
-            prober.settle_after(SETTLE);
-            let (requests, queue) = std::sync::mpsc::sync_channel(REQUESTS_QUEUE);
-            // It ends with the sender of requests; when nothing is waited for, the process ends first.
-            let _thread = thread::spawn(prober, queue, events).context("no thread for echoes")?;
-            let session = Session::new(ping, live, Instant::now() + UNTIL_STAMPS);
-            Ok(session.run(Requests::Thread(requests), results, stop).await)
-        }
-        Backend::Portable(socket) => {
-            let mut prober = Prober::new(socket, random);
-            prober.settle_after(SETTLE);
-            let (requests, queue) = mpsc::channel(REQUESTS_QUEUE);
-            let session = Session::new(ping, live, Instant::now());
-            let echoes = async {
-                portable::run(prober, queue, events).await;
-                // The session ends when it has taken the last results.
-                std::future::pending().await
-            };
-            Ok(tokio::select! {
-                rows = session.run(Requests::Task(requests), results, stop) => rows,
-                never = echoes => never,
-            })
-        }
+    let (requests, queue) = mpsc::channel(REQUESTS_QUEUE);
+    let wait = match backend.stamp() {
+        Stamp::Kernel => UNTIL_STAMPS,
+        Stamp::User => Duration::ZERO,
+    };
+    let session = Session::new(ping, live, Instant::now() + wait);
+    let echoes = async {
+        backend.probe(random, Some(SETTLE), queue, events).await;
+        // The session ends when it has taken the last results.
+        std::future::pending().await
+    };
+    tokio::select! {
+        rows = session.run(requests, results, stop) => rows,
+        never = echoes => never,
     }
 }
 
@@ -142,7 +124,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn run(mut self, requests: Requests, mut results: mpsc::Receiver<Event>, stop: &Stop) -> Vec<Row> {
+    async fn run(mut self, requests: Sender, mut results: mpsc::Receiver<Event>, stop: &Stop) -> Vec<Row> {
         let mut requests = Some(requests);
         let family = self.ping.packet.family;
         let questions = self.ping.hosts.iter().cloned().enumerate();
@@ -186,7 +168,7 @@ impl<'a> Session<'a> {
         self.rows[place].address = Some(found);
     }
 
-    fn send(&mut self, requests: Option<&Requests>) {
+    fn send(&mut self, requests: Option<&Sender>) {
         let due = self.pace.take(Instant::now());
         let mut batch = Vec::with_capacity(due.len());
         for place in due {
@@ -200,8 +182,8 @@ impl<'a> Session<'a> {
             };
             batch.push(Request { target, to });
         }
-        let refused = requests.map(|requests| requests.offer(batch)).unwrap_or_default();
-        for request in refused {
+        let refused = requests.and_then(|requests| requests.try_send(batch).err());
+        for request in refused.map(TrySendError::into_inner).unwrap_or_default() {
             let (outcome, reason) = (Outcome::Stalled, Some(Reason::Skipped));
             self.add(&EchoResult::failed(request.target, outcome, reason));
         }

@@ -107,19 +107,16 @@ pub struct Flights {
 }
 
 impl Flights {
-    /// Starts empty; `random` keeps a restart from repeating the numbers of before.
+    /// Starts empty; `random` keeps a restart from repeating the numbers of before. `settle` closes windows so long after
+    /// the reply instead of at their end, for whoever waits for results; copies of the reply that come later are then not
+    /// counted.
     #[must_use]
-    pub fn new(random: u64) -> Self {
+    pub fn new(random: u64, settle: Option<Duration>) -> Self {
         Self {
             counter: random,
+            settle,
             ..Self::default()
         }
-    }
-
-    /// Closes windows so long after the reply instead of at their end, for whoever waits for results. Copies of the reply
-    /// that come later are not counted.
-    pub const fn settle_after(&mut self, settle: Duration) {
-        self.settle = Some(settle);
     }
 
     /// Number of open windows.

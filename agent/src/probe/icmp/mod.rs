@@ -1,16 +1,17 @@
 //! ICMP echo: what leaves, what comes back, and what that means.
 //!
 //! ```text
-//!   Vec<Due> --> [task: names] -- Vec<Request> --> [linux/thread or portable] -- EchoResult, when its window closed --> Event
-//!                                                     |           ^
-//!                                                     v           | EchoEvent
-//!                                                  [Prober: Flights + EchoSocket] <--> network
+//!   Vec<Due> --> [task: names] -- Vec<Request> --> [engine] -- EchoResult, when its window has closed --> Event
+//!                                                     |
+//!                                          [Prober: Flights + EchoSocket] <--> network
 //! ```
 //!
-//! [`flight`], [`packet`], [`decode`] and [`clock`] are pure; [`socket`] is the seam with its two backends, [`linux`] and
-//! [`portable`], and [`prober`] what both do; [`mod@open`] gets the sockets.
+//! [`flight`], [`packet`], [`decode`] and [`clock`] are pure; [`socket`] is the seam with its two backends, `linux` and
+//! [`portable`]; [`mod@open`] gets the sockets. All of it runs on the thread that keeps the schedule.
 
 pub mod task;
+
+pub mod engine;
 
 pub mod prober;
 

@@ -5,13 +5,11 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use socket2::SockRef;
 use surge_ping::AsyncSocket;
-use tokio::sync::mpsc;
-use tokio::time::sleep_until;
 use xprober_proto::PacketOptions;
 
 use super::clock::Reading;
@@ -19,10 +17,8 @@ use super::decode::{self, Ours, Said};
 use super::flight::Arrival;
 use super::open::{Families, OpenError, borrow, is_raw, open_families};
 use super::packet::{self, Mark};
-use super::prober::{Prober, Request};
 use super::socket::{Departure, Echo, EchoEvent, EchoSocket};
 use crate::probe::Stamp;
-use crate::samples::Event;
 
 /// Largest reply that is looked at: the largest payload a target may ask for, with IPv4 options and header.
 const RECEIVE_BYTES: usize = 65_536;
@@ -74,15 +70,6 @@ impl PortableSocket {
             families,
             pending: Vec::new(),
         })
-    }
-
-    /// Waits until a packet about an echo of ours has come; [`EchoSocket::receive`] hands it over.
-    async fn wait(&mut self) {
-        let event = tokio::select! {
-            event = next(self.families.v4.as_mut()) => event,
-            event = next(self.families.v6.as_mut()) => event,
-        };
-        self.pending.push(event);
     }
 }
 
@@ -213,6 +200,14 @@ impl EchoSocket for PortableSocket {
         departures.extend(sent);
     }
 
+    async fn wait(&mut self) {
+        let event = tokio::select! {
+            event = next(self.families.v4.as_mut()) => event,
+            event = next(self.families.v6.as_mut()) => event,
+        };
+        self.pending.push(event);
+    }
+
     fn receive(&mut self, events: &mut Vec<EchoEvent>) {
         events.append(&mut self.pending);
         for family in self.families.iter_mut() {
@@ -221,36 +216,6 @@ impl EchoSocket for PortableSocket {
                     break;
                 };
                 events.extend(event);
-            }
-        }
-    }
-}
-
-/// Probes what is requested until the sender of `requests` is gone, then waits for the open windows.
-pub async fn run(
-    mut prober: Prober<PortableSocket>,
-    mut requests: mpsc::Receiver<Vec<Request>>,
-    events: mpsc::Sender<Event>,
-) {
-    let mut open = true;
-    while open || !prober.is_idle() {
-        let wake = prober.wake();
-        let mut batch = None;
-        tokio::select! {
-            next = requests.recv(), if open => match next {
-                Some(requests) => batch = Some(requests),
-                None => open = false,
-            },
-            () = prober.socket().wait() => {}
-            () = sleep_until(wake.unwrap_or_else(Instant::now).into()), if wake.is_some() => {}
-        }
-        prober.look(wake);
-        if let Some(batch) = batch {
-            prober.send(&batch);
-        }
-        for event in prober.close(Instant::now()) {
-            if events.send(event).await.is_err() {
-                return;
             }
         }
     }

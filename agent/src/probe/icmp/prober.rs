@@ -51,13 +51,14 @@ pub struct Prober<S> {
 }
 
 impl<S: EchoSocket> Prober<S> {
-    /// Starts with nothing in flight; `random` distinguishes this process' echoes from an earlier one's.
+    /// Starts with nothing in flight; `random` distinguishes this process' echoes from an earlier one's. With `settle`,
+    /// results come so long after the reply instead of at the end of the window, see [`Flights::new`].
     #[must_use]
-    pub fn new(socket: S, random: u64) -> Self {
+    pub fn new(socket: S, random: u64, settle: Option<Duration>) -> Self {
         let now = Instant::now();
         Self {
             socket,
-            flights: Flights::new(random),
+            flights: Flights::new(random, settle),
             arrived: Vec::new(),
             departures: Vec::new(),
             results: Vec::new(),
@@ -66,11 +67,6 @@ impl<S: EchoSocket> Prober<S> {
             looked: now,
             close_at: now + CLOSE_EVERY,
         }
-    }
-
-    /// Tells results so long after the reply instead of at the end of the window, see [`Flights::settle_after`].
-    pub const fn settle_after(&mut self, settle: Duration) {
-        self.flights.settle_after(settle);
     }
 
     /// The socket, for whoever waits for it.
@@ -104,11 +100,12 @@ impl<S: EchoSocket> Prober<S> {
         look.into_iter().chain(due).min()
     }
 
-    /// Sends the requests that can leave; the others end here.
-    pub fn send(&mut self, requests: &[Request]) {
+    /// Sends the requests that can leave, the others end here; then takes what has come back. `behind` is by how much that
+    /// may be too late, see [`Prober::check`].
+    pub fn send(&mut self, requests: &[Request], behind: Duration) {
         for chunk in requests.chunks(CHUNK) {
             self.send_chunk(chunk);
-            self.receive(Duration::ZERO);
+            self.receive(behind);
         }
     }
 

@@ -1,8 +1,9 @@
 //! The seam between the echoes in flight and whatever puts them on the wire.
 //!
 //! Two backends stand behind it: [`super::linux`] sends and receives in batches and has the kernel's stamps at both ends,
-//! [`super::portable`] is surge-ping with our own clock. Neither ever blocks.
+//! [`super::portable`] is surge-ping with our own clock.
 
+use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 
@@ -59,13 +60,16 @@ pub enum EchoEvent {
     Dropped(u64),
 }
 
-/// Sends echo requests and hears what becomes of them.
+/// Sends echo requests and hears what becomes of them. Only [`EchoSocket::wait`] waits.
 pub trait EchoSocket: Send {
     /// Tells who takes the times, when all is well.
     fn stamp(&self) -> Stamp;
 
     /// Sends echoes, all at once if it can, and adds one departure for each, in their order, to `departures`.
     fn send(&mut self, echoes: &[Echo<'_>], departures: &mut Vec<Departure>);
+
+    /// Waits until something has come back that has to be looked at at once; for ever where the kernel keeps the time.
+    fn wait(&mut self) -> impl Future<Output = ()> + Send;
 
     /// Adds everything that has come back to `events`.
     fn receive(&mut self, events: &mut Vec<EchoEvent>);

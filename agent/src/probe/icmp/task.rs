@@ -3,26 +3,27 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, TrySendError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinSet;
-use tracing::{error, info};
+use tracing::info;
 use xprober_config::agent::IcmpBackend;
 use xprober_proto::{HostName, ProbeSpec, Target};
 
+use super::engine;
 use super::open::OpenError;
-use super::portable::{self, PortableSocket};
+use super::portable::PortableSocket;
 use super::prober::{Prober, Request};
 use super::socket::EchoSocket;
 use crate::probe::resolve::{self, Answer, Names, NoAddress};
-use crate::probe::{Due, Reason};
+use crate::probe::{Due, Reason, Stamp};
 use crate::samples::Event;
 
 #[cfg(target_os = "linux")]
-use super::linux::{LinuxSocket, thread};
+use super::linux::LinuxSocket;
 
 /// Most names asked for at once.
 const MAX_QUESTIONS: usize = 64;
@@ -58,30 +59,30 @@ impl Backend {
             IcmpBackend::Linux => Err(OpenError::Backend),
         }
     }
-}
 
-/// Where requests go; the backend ends when this is gone and the last window has closed.
-#[derive(Debug)]
-pub enum Requests {
-    /// The thread of the Linux backend.
-    Thread(SyncSender<Vec<Request>>),
-    /// The task of the portable backend.
-    Task(mpsc::Sender<Vec<Request>>),
-}
-
-impl Requests {
-    /// Hands over a batch; what the backend has no room for comes back.
+    /// Tells who takes the times, when all is well.
     #[must_use]
-    pub fn offer(&self, batch: Vec<Request>) -> Vec<Request> {
+    pub fn stamp(&self) -> Stamp {
         match self {
-            Self::Thread(sender) => match sender.try_send(batch) {
-                Ok(()) => Vec::new(),
-                Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => batch,
-            },
-            Self::Task(sender) => match sender.try_send(batch) {
-                Ok(()) => Vec::new(),
-                Err(error) => error.into_inner(),
-            },
+            #[cfg(target_os = "linux")]
+            Self::Linux(socket) => socket.stamp(),
+            Self::Portable(socket) => socket.stamp(),
+        }
+    }
+
+    /// Probes what is requested until the sender of `requests` is gone, then waits for the open windows; with `settle`, no
+    /// longer than that after a reply.
+    pub async fn probe(
+        self,
+        random: u64,
+        settle: Option<Duration>,
+        requests: mpsc::Receiver<Vec<Request>>,
+        events: mpsc::Sender<Event>,
+    ) {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Linux(socket) => engine::run(Prober::new(socket, random, settle), requests, events).await,
+            Self::Portable(socket) => engine::run(Prober::new(socket, random, settle), requests, events).await,
         }
     }
 }
@@ -96,36 +97,10 @@ pub async fn run(
     due: mpsc::Receiver<Vec<Due>>,
     events: mpsc::Sender<Event>,
 ) {
-    match backend {
-        #[cfg(target_os = "linux")]
-        Backend::Linux(socket) => {
-            let prober = announce(Prober::new(socket, random));
-            let (requests, queue) = std::sync::mpsc::sync_channel(REQUESTS_QUEUE);
-            let thread = match thread::spawn(prober, queue, events.clone()) {
-                Ok(thread) => thread,
-                Err(error) => return error!(%error, "no thread for echoes"),
-            };
-            Front::new(allowed_networks, Requests::Thread(requests), events)
-                .run(due)
-                .await;
-            // The windows that are still open are waited for where waiting hurts nobody.
-            let ended = tokio::task::spawn_blocking(move || thread.join().is_ok()).await;
-            if !ended.unwrap_or(false) {
-                error!("the echo thread failed");
-            }
-        }
-        Backend::Portable(socket) => {
-            let prober = announce(Prober::new(socket, random));
-            let (requests, queue) = mpsc::channel(REQUESTS_QUEUE);
-            let front = Front::new(allowed_networks, Requests::Task(requests), events.clone());
-            tokio::join!(front.run(due), portable::run(prober, queue, events));
-        }
-    }
-}
-
-fn announce<S: EchoSocket>(mut prober: Prober<S>) -> Prober<S> {
-    info!(stamp = prober.socket().stamp().as_str(), "ICMP prober ready");
-    prober
+    info!(stamp = backend.stamp().as_str(), "ICMP prober ready");
+    let (requests, queue) = mpsc::channel(REQUESTS_QUEUE);
+    let front = Front::new(allowed_networks, requests, events.clone());
+    tokio::join!(front.run(due), backend.probe(random, None, queue, events));
 }
 
 struct Front {
@@ -133,12 +108,12 @@ struct Front {
     /// Probes that wait for the first answer about their host; at most one for each target.
     waiting: HashMap<String, BTreeMap<String, Arc<Target>>>,
     questions: JoinSet<(String, Vec<IpAddr>)>,
-    requests: Requests,
+    requests: mpsc::Sender<Vec<Request>>,
     events: mpsc::Sender<Event>,
 }
 
 impl Front {
-    fn new(allowed: Arc<[IpNet]>, requests: Requests, events: mpsc::Sender<Event>) -> Self {
+    fn new(allowed: Arc<[IpNet]>, requests: mpsc::Sender<Vec<Request>>, events: mpsc::Sender<Event>) -> Self {
         Self {
             names: Names::new(allowed),
             waiting: HashMap::new(),
@@ -170,8 +145,8 @@ impl Front {
     }
 
     async fn hand_over(&self, batch: Vec<Request>) {
-        for refused in self.requests.offer(batch) {
-            let target = refused.target;
+        let refused = self.requests.try_send(batch).err().map(TrySendError::into_inner);
+        for Request { target, .. } in refused.unwrap_or_default() {
             // Refused only when the consumer is gone, and then nobody is left to tell.
             let _ = self.events.send(Event::Missed { target, ticks: 1 }).await;
         }

@@ -17,6 +17,7 @@ use xprober_agent::probe::icmp::task::{self, Backend};
 use xprober_agent::samples::Event;
 use xprober_agent::schedule;
 use xprober_agent::schedule::task::Probers;
+use xprober_agent::thread;
 use xprober_config::agent::IcmpBackend;
 use xprober_proto::{AgentId, HostName, IcmpSpec, ProbeSpec, Region, Target, TargetId};
 
@@ -62,18 +63,20 @@ async fn run_paced(task: &Task, backend: IcmpBackend) -> Result<Summary, LabErro
     let everything = ["0.0.0.0/0".parse().map_err(failed("allowing every network"))?];
     let scheduling = schedule::task::run(agent, changes_out, probers, events.clone(), shutdown.clone());
     let probing = task::run(backend, RANDOM, everything.into(), due, events);
-    let parts = [tokio::spawn(scheduling), tokio::spawn(probing)];
+    let mut ended = thread::run("probes", async {
+        let (scheduling, probing) = (tokio::spawn(scheduling), tokio::spawn(probing));
+        let _ended = tokio::join!(scheduling, probing);
+    })
+    .map_err(LabError::io("starting the thread of the probes"))?;
     let counting = tokio::spawn(count(results, task.rtts.is_some()));
     for target in targets(task, PERIOD)? {
         let _ended_if_it_fails = changes.send(Change::Upsert(target)).await;
     }
-    while !task.stopped() && !parts.iter().any(tokio::task::JoinHandle::is_finished) {
+    while !task.stopped() && ended.is_empty() {
         tokio::time::sleep(STOP_PAUSE).await;
     }
     shutdown.cancel();
-    for part in parts {
-        part.await.map_err(failed("running the engine"))?;
-    }
+    (&mut ended).await.map_err(failed("running the engine"))?;
     let (summary, reported) = counting.await.map_err(failed("counting results"))?;
     task.write_rtts(&reported)?;
     Ok(summary)
@@ -135,11 +138,11 @@ fn run_flat_out(task: &Task) -> Result<Summary, LabError> {
         .into_iter()
         .filter_map(request)
         .collect();
-    let (mut prober, mut summary) = (Prober::new(socket, RANDOM), Summary::default());
+    let (mut prober, mut summary) = (Prober::new(socket, RANDOM, None), Summary::default());
     let mut next = requests.chunks(BATCH).cycle();
     while !task.stopped() || !prober.is_idle() {
         if prober.unanswered() + BATCH <= FLAT_OUT_WINDOW && !task.stopped() {
-            prober.send(next.next().unwrap_or_default());
+            prober.send(next.next().unwrap_or_default(), Duration::ZERO);
         } else {
             std::thread::sleep(BREATH);
             prober.look(None);

@@ -75,7 +75,7 @@ struct One {
 
 impl One {
     fn departed() -> Self {
-        let mut flights = Flights::new(u64::MAX);
+        let mut flights = Flights::new(u64::MAX, None);
         let sent = start();
         let number = flights.open(target(), to(), 56, sent).unwrap();
         Self { flights, number, sent }
@@ -132,7 +132,7 @@ fn further_copies_of_the_reply_are_duplicates() {
 #[test]
 fn whoever_waits_for_results_gets_them_soon_after_the_reply() {
     let mut one = One::departed();
-    one.flights.settle_after(Duration::from_millis(50));
+    one.flights.settle = Some(Duration::from_millis(50));
     one.reply(whole(one.number), 10);
     one.reply(whole(one.number), 20);
     assert!(one.flights.close(one.after_ms(59).at).is_none(), "still open");
@@ -288,7 +288,7 @@ fn an_echo_that_could_not_leave_gives_its_slot_back() {
 
 #[test]
 fn no_two_echoes_in_flight_share_a_sequence_and_their_number_is_bounded() {
-    let (mut flights, now) = (Flights::new(0), start());
+    let (mut flights, now) = (Flights::new(0, None), start());
     let mut sequences = vec![false; MAX_IN_FLIGHT];
     for _ in 0..MAX_IN_FLIGHT {
         let number = flights.open(target(), to(), 56, now).unwrap();
@@ -305,7 +305,7 @@ fn no_two_echoes_in_flight_share_a_sequence_and_their_number_is_bounded() {
 
 #[test]
 fn a_sequence_comes_back_as_late_as_it_can() {
-    let (mut flights, now) = (Flights::new(0), start());
+    let (mut flights, now) = (Flights::new(0, None), start());
     let first = flights.open(target(), to(), 56, now).unwrap();
     flights.abort(first);
     for _ in 1..FIRST_SLOTS {
@@ -381,7 +381,7 @@ proptest! {
     fn every_echo_ends_in_exactly_one_outcome_and_none_before_its_window_closed(
         actions in prop::collection::vec(action(), 1..200),
     ) {
-        let mut flights = Flights::new(7);
+        let mut flights = Flights::new(7, None);
         let mut now = start();
         let mut sent: Vec<Sent> = Vec::new();
         let mut results: BTreeMap<u64, Vec<EchoResult>> = BTreeMap::new();

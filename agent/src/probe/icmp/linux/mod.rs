@@ -1,20 +1,18 @@
 //! The Linux backend: one socket per family for all targets, batched system calls, the kernel's stamps at both ends.
 //!
 //! ```text
-//!   Vec<Request> --> [thread] -- Echo --> [LinuxSocket] -- sendmmsg ------------------------> network
-//!                       ^                      |  ^------- recvmmsg: replies, stamped on arrival
-//!                       +------ EchoEvent -----+  ^------- recvmmsg MSG_ERRQUEUE: departures, stamped; ICMP errors
+//!   Prober -- Echo --> [LinuxSocket] -- sendmmsg ------------------------> network
+//!     ^                      |  ^------- recvmmsg: replies, stamped on arrival
+//!     +------ EchoEvent -----+  ^------- recvmmsg MSG_ERRQUEUE: departures, stamped; ICMP errors
 //! ```
 //!
 //! surge-ping opens the sockets and decodes replies. Since the kernel stamps both ends (`SO_TIMESTAMPING`), it does not
-//! matter for the time when we send or read, so the [`thread`] wakes on a coarse tick and handles what there is.
+//! matter for the time when we send or read: whoever probes wakes on a coarse tick and handles what there is.
 //! `batch` makes the system calls, `options` names the socket options.
 
 mod batch;
 
 mod options;
-
-pub mod thread;
 
 use std::io;
 use std::net::IpAddr;
@@ -159,6 +157,10 @@ impl EchoSocket for LinuxSocket {
                 departures[first + place] = departure;
             }
         }
+    }
+
+    fn wait(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
     }
 
     fn receive(&mut self, events: &mut Vec<EchoEvent>) {
