@@ -14,8 +14,7 @@
 
 pub mod task;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hasher as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -60,12 +59,9 @@ pub enum Tick {
 #[derive(Debug)]
 struct Entry {
     target: Arc<Target>,
-    /// Recognises entries of the heap that were overtaken by a change.
-    generation: u64,
+    /// When its next slot begins.
+    next: Instant,
 }
-
-/// A slot to come: when it begins, its generation, and the place of its entry.
-type Next = Reverse<(Instant, u64, usize)>;
 
 /// Every target's next slot.
 #[derive(Debug)]
@@ -76,8 +72,9 @@ pub struct Schedule {
     entries: Vec<Option<Entry>>,
     /// Places without an entry.
     vacant: Vec<usize>,
-    heap: BinaryHeap<Next>,
-    generation: u64,
+    /// The next slot of every entry by its place, the earliest first. A tree and not a heap: slots leave at one end and come
+    /// back near the other, so that both stay in the processor's cache.
+    slots: BTreeSet<(Instant, usize)>,
     /// How many targets have each interval.
     intervals: BTreeMap<Duration, u64>,
 }
@@ -92,8 +89,7 @@ impl Schedule {
             places: HashMap::new(),
             entries: Vec::new(),
             vacant: Vec::new(),
-            heap: BinaryHeap::new(),
-            generation: 0,
+            slots: BTreeSet::new(),
             intervals: BTreeMap::new(),
         }
     }
@@ -118,7 +114,6 @@ impl Schedule {
             Change::Lines(_) => {}
             Change::Upsert(target) => self.upsert(target, now),
         }
-        self.shed();
     }
 
     /// Time between two ticks, by the targets that there are.
@@ -141,7 +136,7 @@ impl Schedule {
 
     /// The next tick at which [`Schedule::pop`] has something to say.
     #[must_use]
-    pub fn next_tick(&mut self) -> Option<Instant> {
+    pub fn next_tick(&self) -> Option<Instant> {
         let slot = self.next_slot()?;
         let (tick, since) = (self.tick().as_nanos(), slot.saturating_duration_since(self.origin));
         let ticks = since.as_nanos().div_ceil(tick);
@@ -149,15 +144,13 @@ impl Schedule {
         Some(self.origin + Duration::from_nanos(u64::try_from(ticks * tick).unwrap_or(u64::MAX)))
     }
 
-    fn next_slot(&mut self) -> Option<Instant> {
-        self.drop_overtaken();
-        self.heap.peek().map(|Reverse((at, _, _))| *at)
+    fn next_slot(&self) -> Option<Instant> {
+        self.slots.first().map(|(at, _)| *at)
     }
 
     /// Takes the earliest slot that has begun at `now`; `None` when all others lie ahead.
     pub fn pop(&mut self, now: Instant) -> Option<Tick> {
-        let scheduled = self.next_slot().filter(|slot| *slot <= now)?;
-        let Reverse((_, _, place)) = self.heap.pop()?;
+        let (scheduled, place) = self.slots.first().copied().filter(|(slot, _)| *slot <= now)?;
         let target = Arc::clone(&self.entries.get(place)?.as_ref()?.target);
         let late = now.saturating_duration_since(scheduled);
         if late > (target.interval / SKIP_LATER_THAN).max(NEVER_SKIP_BEFORE) {
@@ -180,59 +173,42 @@ impl Schedule {
             self.forget(before.interval);
         }
         *self.intervals.entry(target.interval).or_default() += 1;
-        let place = place.unwrap_or_else(|| self.enter(target));
-        self.plan(place, self.first_slot_after(target, now));
+        let next = self.first_slot_after(target, now);
+        match place {
+            Some(place) => self.plan(place, next),
+            None => self.enter(target, next),
+        }
     }
 
     /// Gives a new target a place.
-    fn enter(&mut self, target: &Arc<Target>) -> usize {
-        let entry = Some(Entry {
-            target: Arc::clone(target),
-            generation: 0,
-        });
+    fn enter(&mut self, target: &Arc<Target>, next: Instant) {
         let place = self.vacant.pop().unwrap_or_else(|| {
             self.entries.push(None);
             self.entries.len() - 1
         });
-        self.entries[place] = entry;
+        self.entries[place] = Some(Entry {
+            target: Arc::clone(target),
+            next,
+        });
+        self.slots.insert((next, place));
         self.places.insert(target.id.clone(), place);
-        place
     }
 
     fn remove(&mut self, id: &TargetId) {
         let Some(place) = self.places.remove(id) else { return };
         if let Some(entry) = self.entries.get_mut(place).and_then(Option::take) {
+            self.slots.remove(&(entry.next, place));
             self.vacant.push(place);
             self.forget(entry.target.interval);
         }
     }
 
-    /// Sets the next slot of the entry at `place`; one that was set before is overtaken.
+    /// Moves the next slot of the entry at `place`.
     fn plan(&mut self, place: usize, next: Instant) {
-        self.generation += 1;
         if let Some(Some(entry)) = self.entries.get_mut(place) {
-            entry.generation = self.generation;
-            self.heap.push(Reverse((next, self.generation, place)));
-        }
-    }
-
-    fn is_live(&self, Reverse((_, generation, place)): &Next) -> bool {
-        let entry = self.entries.get(*place).and_then(Option::as_ref);
-        entry.is_some_and(|entry| entry.generation == *generation)
-    }
-
-    fn drop_overtaken(&mut self) {
-        while self.heap.peek().is_some_and(|next| !self.is_live(next)) {
-            self.heap.pop();
-        }
-    }
-
-    /// Rebuilds the heap when most of it was overtaken, so that a plan that keeps changing cannot make it grow.
-    fn shed(&mut self) {
-        if self.heap.len() > 2 * self.places.len() + 64 {
-            let mut heap = std::mem::take(&mut self.heap);
-            heap.retain(|next| self.is_live(next));
-            self.heap = heap;
+            self.slots.remove(&(entry.next, place));
+            entry.next = next;
+            self.slots.insert((next, place));
         }
     }
 

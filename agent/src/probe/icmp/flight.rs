@@ -13,8 +13,7 @@
 //! A slot is free again when its window has closed, and goes to the end of the queue of free slots: a sequence comes back
 //! as late as it can. Pure: stamps come with the events.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -97,7 +96,9 @@ struct Fault {
 pub struct Flights {
     slots: Vec<Option<Flight>>,
     free: VecDeque<u16>,
-    closing: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// When each open window closes, by its number. A tree and not a heap: windows close about in the order in which they
+    /// were opened.
+    closing: BTreeSet<(Instant, u64)>,
     open: usize,
     unanswered: usize,
     counter: u64,
@@ -156,7 +157,7 @@ impl Flights {
             duplicates: 0,
         };
         *self.slots.get_mut(usize::from(slot))? = Some(flight);
-        self.closing.push(Reverse((closes, number)));
+        self.closing.insert((closes, number));
         self.open += 1;
         self.unanswered += 1;
         Some(number)
@@ -190,13 +191,13 @@ impl Flights {
     ///
     /// The first whole reply decides; what was said before by a damaged one or an error is overruled.
     pub fn reply(&mut self, key: &Key, content: Content, arrival: Arrival) {
+        let settle = self.settle;
         let Some(flight) = self.find(key) else { return };
         let silent = matches!(flight.verdict, Verdict::Silent);
         let whole = match content {
             Content::Whole { bytes, .. } => bytes == usize::from(flight.payload_bytes),
             Content::Damaged => false,
         };
-        let number = flight.number;
         let answered = whole && !matches!(flight.verdict, Verdict::Replied(_));
         match (&flight.verdict, whole) {
             (Verdict::Replied(_), true) => flight.duplicates = flight.duplicates.saturating_add(1),
@@ -204,12 +205,14 @@ impl Flights {
             (Verdict::Silent, false) => flight.verdict = Verdict::Refused(Outcome::Corrupt, None),
             (Verdict::Replied(_) | Verdict::Refused(..), false) => {}
         }
-        self.unanswered -= usize::from(silent);
-        if let Some(settle) = self.settle
-            && answered
-        {
-            self.closing.push(Reverse((arrival.read.at + settle, number)));
+        let (before, number) = (flight.closes, flight.number);
+        if let Some(settle) = settle.filter(|_| answered) {
+            flight.closes = before.min(arrival.read.at + settle);
+            let closes = flight.closes;
+            self.closing.remove(&(before, number));
+            self.closing.insert((closes, number));
         }
+        self.unanswered -= usize::from(silent);
     }
 
     /// Takes the network's word that the echo cannot arrive.
@@ -232,19 +235,14 @@ impl Flights {
     /// When the next window closes.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.closing.peek().map(|Reverse((closes, _))| *closes)
+        self.closing.first().map(|(closes, _)| *closes)
     }
 
     /// Takes the next result whose window has closed at `now`.
     pub fn close(&mut self, now: Instant) -> Option<EchoResult> {
-        while self.next_deadline()? <= now {
-            let Reverse((_, number)) = self.closing.pop()?;
-            // Those that never left, or were closed early, are still in the heap.
-            if let Some(flight) = self.take(number) {
-                return Some(self.judge(flight));
-            }
-        }
-        None
+        let (_, number) = self.closing.first().copied().filter(|(closes, _)| *closes <= now)?;
+        let flight = self.take(number)?;
+        Some(self.judge(flight))
     }
 
     fn free_slot(&mut self) -> Option<u16> {
@@ -267,6 +265,7 @@ impl Flights {
     fn take(&mut self, number: u64) -> Option<Flight> {
         let slot = self.slots.get_mut(usize::from(sequence(number)))?;
         let flight = slot.take_if(|flight| flight.number == number)?;
+        self.closing.remove(&(flight.closes, number));
         self.free.push_back(sequence(number));
         self.open -= 1;
         self.unanswered -= usize::from(matches!(flight.verdict, Verdict::Silent));

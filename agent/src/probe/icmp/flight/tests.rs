@@ -430,7 +430,7 @@ proptest! {
                 }
                 Action::Fault => {
                     flights.fault(now.at, now.at, Reason::Gap);
-                    let under_way = |one: &&mut Sent| one.at.at < now.at && now.at <= one.at.at + TIMEOUT * 2;
+                    let under_way = |one: &&mut Sent| one.at.at < now.at && one.is_open(now.at);
                     sent.iter_mut().filter(under_way).for_each(|one| one.faulted = true);
                 }
                 Action::Advance(ms) => {
