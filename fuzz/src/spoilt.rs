@@ -16,7 +16,7 @@ use crate::frame::{self, COOKIE, IDENTIFIER, Internet};
 use crate::input::Input;
 use crate::received::{message, ours};
 
-/// `| flags | which echo | random 2 | payload 3 x 1 | edits.. |`, see [`Case::read`].
+/// `| flags | which echo | random 2 | payload 3 x 1 | edits.. |`, see `Case::read`.
 pub const TARGET: Target = Target {
     name: "spoilt",
     run,

@@ -38,7 +38,7 @@ pub fn write(reported: &[Reported]) -> String {
     text
 }
 
-/// Reads what [`write`] wrote; other lines are left out.
+/// Reads what [`fn@write`] wrote; other lines are left out.
 #[must_use]
 pub fn read(text: &str) -> Vec<Reported> {
     let line = |line: &str| {
