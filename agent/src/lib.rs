@@ -17,8 +17,8 @@
 //! open windows and go, the last snapshot is taken when their channel closes, and the queue is drained.
 //!
 //! Boxes are tasks, arrows are bounded channels (`PlanStatus` and the push counters are watches). The schedule and the
-//! echoes share a thread outside the runtime of the others ([`mod@thread`]). The file with the stage's name holds values and rules; `task.rs`
-//! beside it holds the loop.
+//! echoes share a thread outside the runtime of the others ([`mod@thread`]). The file with the stage's name holds values
+//! and rules; `task.rs` beside it holds the loop.
 
 pub mod identity;
 

@@ -201,8 +201,13 @@ fn build(
     let pinging = icmp::task::run(echo, random, networks, icmp_queue, events.clone());
     let probing = thread::run("probes", async {
         // As tasks: what wakes one does not ask the other.
-        let (scheduling, pinging) = (tokio::spawn(scheduling), tokio::spawn(pinging));
-        let _ended = tokio::join!(scheduling, pinging);
+        let (scheduling, mut pinging) = (tokio::spawn(scheduling), tokio::spawn(pinging));
+        tokio::select! {
+            // Only a failure: its channel is open as long as the schedule lives.
+            _failed = &mut pinging => return,
+            _ended = scheduling => {}
+        }
+        let _ended = pinging.await;
     })
     .map_err(RunError::Thread)?;
     parts.spawn(async move {
