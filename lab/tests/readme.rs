@@ -68,7 +68,8 @@ fn every_make_command_in_the_documents_exists() {
     for document in ["README.md", "CONTRIBUTING.md"] {
         let text = read(document);
         for after in text.split("make ").skip(1) {
-            let name: String = after.chars().take_while(char::is_ascii_alphanumeric).collect();
+            let part_of_name = |c: &char| c.is_ascii_alphanumeric() || *c == '-';
+            let name: String = after.chars().take_while(part_of_name).collect();
             if text.contains(&format!("`make {name}")) || text.contains(&format!("\nmake {name}")) {
                 seen += 1;
                 assert!(makefile.contains(&format!("\n{name}:")), "{document}: make {name}");
