@@ -70,4 +70,6 @@ pub mod echo;
 
 pub mod testing;
 
+pub mod document;
+
 pub mod error;

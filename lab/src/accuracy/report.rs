@@ -2,17 +2,20 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use super::band::double;
 use super::judge::{Crowd, Judged, Row};
 use super::run::Findings;
+use crate::document::Markers;
 use crate::error::LabError;
 use crate::process::find;
 
-const BEGIN: &str = "<!-- accuracy: from here to the end mark the text is written by `make accuracy` -->";
-const END: &str = "<!-- accuracy: end -->";
+/// Where the tables stand in the document.
+pub const PLACE: Markers = Markers {
+    begin: "<!-- accuracy: from here to the end mark the text is written by `make accuracy` -->",
+    end: "<!-- accuracy: end -->",
+};
 
 /// All tables, the verdict, and what they were measured on.
 #[must_use]
@@ -224,38 +227,9 @@ fn output(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> String {
     )
 }
 
-/// Replaces the text between the markers of a document.
-///
-/// # Errors
-/// [`LabError::Io`], [`LabError::Config`] when the markers are not there.
-pub fn write(file: &Path, text: &str) -> Result<(), LabError> {
-    let doing = |verb: &str| LabError::io(format!("{verb} {}", file.display()));
-    let old = fs::read_to_string(file).map_err(doing("reading"))?;
-    let new = replace(&old, text).ok_or_else(|| LabError::Config {
-        file: file.to_owned(),
-        reason: format!("has no lines {BEGIN:?} and {END:?} in this order"),
-    })?;
-    fs::write(file, new).map_err(doing("writing"))
-}
-
-fn replace(old: &str, text: &str) -> Option<String> {
-    let (before, rest) = old.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", text.trim()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_between_the_markers_is_replaced_and_the_rest_kept() {
-        let old = format!("# Title\n{BEGIN}\nold\n{END}\nrest\n");
-        let new = replace(&old, "new\n").unwrap();
-        assert_eq!(new, format!("# Title\n{BEGIN}\n\nnew\n\n{END}\nrest\n"));
-        assert_eq!(replace(&new, "new").unwrap(), new);
-        assert_eq!(replace("no markers", "new"), None);
-    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

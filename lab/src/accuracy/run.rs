@@ -74,7 +74,7 @@ pub async fn run(inside: &Inside, options: &Options) -> Result<Vec<String>, LabE
     let text = report::text(&findings, options.seconds, &report::machine()?);
     say(&text);
     if let Some(file) = &options.write {
-        report::write(file, &text)?;
+        report::PLACE.write(file, &text)?;
     }
     lab.stop().await;
     Ok(findings.complaints)

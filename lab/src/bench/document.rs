@@ -1,34 +1,17 @@
 //! The committed document: what the tables were measured on, and their place between two markers.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
+use crate::document::Markers;
 use crate::error::LabError;
 use crate::process::find;
 
-const BEGIN: &str = "<!-- bench-probe: from here to the end mark the text is written by `make bench-probe` -->";
-const END: &str = "<!-- bench-probe: end -->";
-
-/// Replaces the text between the markers of a document.
-///
-/// # Errors
-/// [`LabError::Io`], [`LabError::Config`] when the markers are not there.
-pub fn write(file: &Path, text: &str) -> Result<(), LabError> {
-    let doing = |verb: &str| LabError::io(format!("{verb} {}", file.display()));
-    let old = fs::read_to_string(file).map_err(doing("reading"))?;
-    let new = replace(&old, text).ok_or_else(|| LabError::Config {
-        file: file.to_owned(),
-        reason: format!("has no lines {BEGIN:?} and {END:?} in this order"),
-    })?;
-    fs::write(file, new).map_err(doing("writing"))
-}
-
-fn replace(old: &str, text: &str) -> Option<String> {
-    let (before, rest) = old.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", text.trim()))
-}
+/// Where the tables stand in the document.
+pub const PLACE: Markers = Markers {
+    begin: "<!-- bench-probe: from here to the end mark the text is written by `make bench-probe` -->",
+    end: "<!-- bench-probe: end -->",
+};
 
 /// Date, machine, versions and command, as rows of a table.
 ///
@@ -106,15 +89,6 @@ fn locked_version<'a>(lock: &'a str, package: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_between_the_markers_is_replaced_and_the_rest_kept() {
-        let old = format!("# Title\n{BEGIN}\nold\n{END}\nrest\n");
-        let new = replace(&old, "new\n").unwrap();
-        assert_eq!(new, format!("# Title\n{BEGIN}\n\nnew\n\n{END}\nrest\n"));
-        assert_eq!(replace(&new, "new").unwrap(), new);
-        assert_eq!(replace("no markers", "new"), None);
-    }
 
     #[test]
     fn version_is_found_in_the_lock_file() {

@@ -57,7 +57,7 @@ pub async fn run(inside: &Inside, options: &Options) -> Result<(), LabError> {
     let text = report::text(&sheet, &rtts, &bounds::judge(&sheet, &rtts), &machine);
     say(&format!("\n{text}"));
     if let (Some(file), false) = (&options.write, stopped) {
-        document::write(file, &text)?;
+        document::PLACE.write(file, &text)?;
         say(&format!("written to {}", file.display()));
     }
     arena.stop().await
