@@ -125,6 +125,12 @@ impl Names {
         (answer, ask)
     }
 
+    /// Answers a question that cannot be asked now, because too many are open, as the name server's silence would.
+    pub fn put_off(&mut self, name: &str, family: Option<Family>, now: Instant) -> Answer {
+        self.resolved(name, &[], now);
+        self.look_up(name, family, now).0
+    }
+
     /// Takes the name server's answer; no address at all stands for a failure.
     pub fn resolved(&mut self, name: &str, addresses: &[IpAddr], now: Instant) {
         let Some(entry) = self.entries.get_mut(name) else {
@@ -244,6 +250,16 @@ mod tests {
             forbidden,
             "at once, not when stale"
         );
+    }
+
+    #[test]
+    fn a_question_that_is_put_off_leaves_nobody_waiting_and_is_asked_later() {
+        let (mut names, now) = (names(), Instant::now());
+        assert_eq!(names.look_up(NAME, None, now), (Answer::Pending, true));
+        let unresolved = Answer::None(NoAddress::Unresolved);
+        assert_eq!(names.put_off(NAME, None, now), unresolved);
+        assert_eq!(names.look_up(NAME, None, now), (unresolved, false));
+        assert_eq!(names.look_up(NAME, None, now + RETRY_AFTER), (unresolved, true));
     }
 
     #[test]

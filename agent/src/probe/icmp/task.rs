@@ -163,11 +163,13 @@ impl Front {
             }
             HostName::Name(name) => name.clone(),
         };
-        let (answer, ask) = self.names.look_up(&name, spec.packet.family, Instant::now());
+        let (now, family) = (Instant::now(), spec.packet.family);
+        let (mut answer, ask) = self.names.look_up(&name, family, now);
         if ask && self.questions.len() < MAX_QUESTIONS {
             self.questions.spawn(resolve::ask(name.clone()));
         } else if ask {
-            self.names.resolved(&name, &[], Instant::now());
+            // Nobody would answer those who wait for it.
+            answer = self.names.put_off(&name, family, now);
         }
         self.settle(name, answer, target, batch);
     }

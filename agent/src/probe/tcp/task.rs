@@ -183,8 +183,7 @@ impl Prober {
             self.questions.spawn(resolve::ask(name.to_owned()));
             return answer;
         }
-        self.names.resolved(name, &[], Instant::now());
-        self.names.look_up(name, family, Instant::now()).0
+        self.names.put_off(name, family, Instant::now())
     }
 
     fn probe_name(&mut self, name: &str, answer: Answer, target: &Arc<Target>, spec: &TcpSpec) {
