@@ -34,6 +34,8 @@ pub mod ledger;
 
 pub mod samples;
 
+pub mod wire;
+
 pub mod queue;
 
 pub mod push;

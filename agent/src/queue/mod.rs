@@ -13,11 +13,15 @@ use bytes::Bytes;
 
 pub use handle::QueueHandle;
 
+use crate::wire::Protocol;
+
 /// One remote-write request as it travels; a retry sends the same bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedRequest {
     /// The compressed body.
     pub bytes: Bytes,
+    /// How the body is spelt.
+    pub protocol: Protocol,
     /// Samples in it.
     pub samples: u64,
     /// Oldest timestamp in it, milliseconds since the Unix epoch.

@@ -7,6 +7,7 @@ use super::*;
 fn request(size: usize, samples: u64, sealed_at: Instant) -> SealedRequest {
     SealedRequest {
         bytes: vec![0; size].into(),
+        protocol: Protocol::V1Snappy,
         samples,
         min_timestamp: 0,
         max_timestamp: 0,

@@ -7,6 +7,7 @@ use prost::encoding::{encode_varint, encoded_len_varint};
 
 use super::series::{Sample, Samples};
 use crate::queue::SealedRequest;
+use crate::wire::Protocol;
 
 /// Receivers refuse bodies above 32 MiB (decoded); half of it leaves room for proxies that are stricter.
 const MAX_BODY_BYTES: usize = 16 << 20;
@@ -144,6 +145,7 @@ impl Sealer {
         let bytes = self.encoder.compress(&batch.body, &mut self.room)?;
         Ok(SealedRequest {
             bytes: Bytes::copy_from_slice(&self.room[..bytes]),
+            protocol: Protocol::V1Snappy,
             samples: batch.samples,
             min_timestamp: batch.min_timestamp,
             max_timestamp: batch.max_timestamp,

@@ -11,6 +11,7 @@ use super::*;
 fn request() -> SealedRequest {
     SealedRequest {
         bytes: "x".into(),
+        protocol: crate::wire::Protocol::V1Snappy,
         samples: 1,
         min_timestamp: 0,
         max_timestamp: 0,

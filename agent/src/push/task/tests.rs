@@ -55,6 +55,7 @@ impl Running {
 fn request(content: &'static str) -> SealedRequest {
     SealedRequest {
         bytes: content.into(),
+        protocol: crate::wire::Protocol::V1Snappy,
         samples: content.len() as u64,
         min_timestamp: 0,
         max_timestamp: 0,
