@@ -200,14 +200,8 @@ fn build(
     let scheduling = schedule::task::run(agent_id, change_queue, probers, events.clone(), shutdown.clone());
     let pinging = icmp::task::run(echo, random, networks, icmp_queue, events.clone());
     let probing = thread::run("probes", async {
-        // As tasks: what wakes one does not ask the other.
-        let (scheduling, mut pinging) = (tokio::spawn(scheduling), tokio::spawn(pinging));
-        tokio::select! {
-            // Only a failure: its channel is open as long as the schedule lives.
-            _failed = &mut pinging => return,
-            _ended = scheduling => {}
-        }
-        let _ended = pinging.await;
+        // In the order of the flow: what is due leaves in the same turn.
+        tokio::join!(scheduling, pinging);
     })
     .map_err(RunError::Thread)?;
     parts.spawn(async move {

@@ -93,7 +93,8 @@ fn plain(source: IpAddr) -> Seen {
         source,
         dscp: 0,
         hop_limit: 64,
-        dont_fragment: false,
+        // As ping(8) does: what fits the path needs no fragmentation.
+        dont_fragment: source.is_ipv4(),
         ip_length: 56 + if source.is_ipv4() { HEADERS_V4 } else { HEADERS_V6 },
     }
 }
@@ -132,6 +133,7 @@ fn asked_of_v4(own: IpAddr, second: IpAddr) -> Vec<Asked> {
         ok(
             "payload: 2000",
             Seen {
+                dont_fragment: false,
                 ip_length: 1500,
                 ..four
             },

@@ -14,7 +14,7 @@
 
 pub mod task;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hasher as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -56,25 +56,18 @@ pub enum Tick {
     },
 }
 
-#[derive(Debug)]
-struct Entry {
-    target: Arc<Target>,
-    /// When its next slot begins.
-    next: Instant,
-}
-
 /// Every target's next slot.
 #[derive(Debug)]
 pub struct Schedule {
     agent: AgentId,
     origin: Instant,
     places: HashMap<TargetId, usize>,
-    entries: Vec<Option<Entry>>,
-    /// Places without an entry.
+    /// When the next slot of the target at each place begins; `None` at a vacant one.
+    next: Vec<Option<Instant>>,
     vacant: Vec<usize>,
-    /// The next slot of every entry by its place, the earliest first. A tree and not a heap: slots leave at one end and come
-    /// back near the other, so that both stay in the processor's cache.
-    slots: BTreeSet<(Instant, usize)>,
+    /// The next slot of every target, the earliest first, by its place. A tree and not a heap: slots leave at one end and
+    /// come back near the other, so that both stay in the processor's cache.
+    slots: BTreeMap<(Instant, usize), Arc<Target>>,
     /// How many targets have each interval.
     intervals: BTreeMap<Duration, u64>,
 }
@@ -87,9 +80,9 @@ impl Schedule {
             agent,
             origin,
             places: HashMap::new(),
-            entries: Vec::new(),
+            next: Vec::new(),
             vacant: Vec::new(),
-            slots: BTreeSet::new(),
+            slots: BTreeMap::new(),
             intervals: BTreeMap::new(),
         }
     }
@@ -145,71 +138,75 @@ impl Schedule {
     }
 
     fn next_slot(&self) -> Option<Instant> {
-        self.slots.first().map(|(at, _)| *at)
+        self.slots.first_key_value().map(|((at, _), _)| *at)
     }
 
     /// Takes the earliest slot that has begun at `now`; `None` when all others lie ahead.
     pub fn pop(&mut self, now: Instant) -> Option<Tick> {
-        let (scheduled, place) = self.slots.first().copied().filter(|(slot, _)| *slot <= now)?;
-        let target = Arc::clone(&self.entries.get(place)?.as_ref()?.target);
+        let first = self.slots.first_entry()?;
+        let (scheduled, place) = *first.key();
+        if scheduled > now {
+            return None;
+        }
+        let target = first.remove();
         let late = now.saturating_duration_since(scheduled);
         if late > (target.interval / SKIP_LATER_THAN).max(NEVER_SKIP_BEFORE) {
             let missed = 1 + late.as_nanos() / target.interval.as_nanos().max(1);
-            self.plan(place, self.first_slot_after(&target, now));
+            self.plan(place, self.first_slot_after(&target, now), Arc::clone(&target));
             let ticks = u64::try_from(missed).unwrap_or(u64::MAX);
             return Some(Tick::Skipped { target, ticks });
         }
-        self.plan(place, scheduled + target.interval);
+        self.plan(place, scheduled + target.interval, Arc::clone(&target));
         Some(Tick::Due(Due { target, scheduled }))
     }
 
     fn upsert(&mut self, target: &Arc<Target>, now: Instant) {
         let place = self.places.get(&target.id).copied();
-        if let Some(entry) = place.and_then(|place| self.entries.get_mut(place)?.as_mut()) {
-            let before = std::mem::replace(&mut entry.target, Arc::clone(target));
-            if before.interval == target.interval {
-                return;
+        let before = place.and_then(|place| self.unplan(place));
+        let place = place.unwrap_or_else(|| self.enter(target));
+        let next = match before {
+            Some((next, before)) if before.interval == target.interval => next,
+            changed => {
+                if let Some((_, before)) = changed {
+                    self.forget(before.interval);
+                }
+                *self.intervals.entry(target.interval).or_default() += 1;
+                self.first_slot_after(target, now)
             }
-            self.forget(before.interval);
-        }
-        *self.intervals.entry(target.interval).or_default() += 1;
-        let next = self.first_slot_after(target, now);
-        match place {
-            Some(place) => self.plan(place, next),
-            None => self.enter(target, next),
-        }
+        };
+        self.plan(place, next, Arc::clone(target));
     }
 
     /// Gives a new target a place.
-    fn enter(&mut self, target: &Arc<Target>, next: Instant) {
+    fn enter(&mut self, target: &Target) -> usize {
         let place = self.vacant.pop().unwrap_or_else(|| {
-            self.entries.push(None);
-            self.entries.len() - 1
+            self.next.push(None);
+            self.next.len() - 1
         });
-        self.entries[place] = Some(Entry {
-            target: Arc::clone(target),
-            next,
-        });
-        self.slots.insert((next, place));
         self.places.insert(target.id.clone(), place);
+        place
     }
 
     fn remove(&mut self, id: &TargetId) {
         let Some(place) = self.places.remove(id) else { return };
-        if let Some(entry) = self.entries.get_mut(place).and_then(Option::take) {
-            self.slots.remove(&(entry.next, place));
+        if let Some((_, target)) = self.unplan(place) {
             self.vacant.push(place);
-            self.forget(entry.target.interval);
+            self.forget(target.interval);
         }
     }
 
-    /// Moves the next slot of the entry at `place`.
-    fn plan(&mut self, place: usize, next: Instant) {
-        if let Some(Some(entry)) = self.entries.get_mut(place) {
-            self.slots.remove(&(entry.next, place));
-            entry.next = next;
-            self.slots.insert((next, place));
+    /// Gives the target at `place`, which has none, its next slot.
+    fn plan(&mut self, place: usize, next: Instant, target: Arc<Target>) {
+        if let Some(planned) = self.next.get_mut(place) {
+            *planned = Some(next);
+            self.slots.insert((next, place), target);
         }
+    }
+
+    /// Takes the next slot from the target at `place`.
+    fn unplan(&mut self, place: usize) -> Option<(Instant, Arc<Target>)> {
+        let next = self.next.get_mut(place)?.take()?;
+        Some((next, self.slots.remove(&(next, place))?))
     }
 
     fn forget(&mut self, interval: Duration) {

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::{SendError, TrySendError};
-use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use xprober_proto::{AgentId, ProbeKind, Target};
@@ -15,6 +14,7 @@ use super::{Schedule, Tick};
 use crate::plan::Change;
 use crate::probe::Due;
 use crate::samples::Event;
+use crate::thread::sleep_until;
 
 /// How often lateness is reported: well inside the shortest sensible push interval.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -75,7 +75,7 @@ pub async fn run(
                 schedule.apply(&change, Instant::now());
                 continue;
             }
-            () = sleep_until(wake.into()) => {}
+            () = sleep_until(wake) => {}
         }
         let now = Instant::now();
         if let Some(tick) = tick.filter(|tick| *tick <= now) {

@@ -83,7 +83,7 @@ fn a_removed_target_is_never_due_and_leaves_nothing_behind() {
     }
     assert!(schedule.is_empty());
     assert_eq!(schedule.next_slot(), None);
-    assert!(schedule.slots.is_empty() && schedule.entries.len() == 1);
+    assert!(schedule.slots.is_empty() && schedule.next.len() == 1);
 }
 
 #[test]

@@ -10,6 +10,12 @@ use std::time::{Duration, Instant, SystemTime};
 pub struct Wall(pub i64);
 
 impl Wall {
+    /// Reads the clock.
+    #[must_use]
+    pub fn now() -> Self {
+        SystemTime::now().into()
+    }
+
     /// Makes a stamp of the seconds and nanoseconds of a `timespec`; `None` for the zero that stands for "no stamp".
     #[must_use]
     pub fn new(seconds: i64, nanos: i64) -> Option<Self> {
@@ -37,6 +43,9 @@ impl From<SystemTime> for Wall {
 const ATTEMPTS: usize = 3;
 /// Two readings of the monotonic clock this close together were not interrupted.
 const UNDISTURBED: Duration = Duration::from_micros(2);
+
+/// Longest time over which one clock is trusted to tell the other.
+const A_LITTLE: Duration = Duration::from_secs(1);
 
 /// A moment by both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +82,17 @@ impl Reading {
             wall: wall.into(),
         };
         (reading, apart)
+    }
+
+    /// The moment a little later at which the wall clock read `wall`. Where it was set in between, the answer is within a
+    /// second and [`Reading::step_since`] tells.
+    #[must_use]
+    pub fn at_wall(&self, wall: Wall) -> Self {
+        let since = wall.since(self.wall).unwrap_or_default().min(A_LITTLE);
+        Self {
+            at: self.at + since,
+            wall,
+        }
     }
 
     /// When a stamp was taken, by the monotonic clock; `None` when it lies too far back to be told.
@@ -122,6 +142,20 @@ mod tests {
             Some(now.at),
             "never in the future"
         );
+    }
+
+    #[test]
+    fn the_wall_clock_tells_the_monotonic_one_for_a_little_while_and_a_step_still_shows() {
+        let start = Reading {
+            at: Instant::now(),
+            wall: Wall(1_000_000_000_000),
+        };
+        for (by_wall, at) in [(0, 0), (3, 3), (-5, 0), (7_200_000, 1000)] {
+            let later = start.at_wall(Wall(start.wall.0 + by_wall * 1_000_000));
+            assert_eq!(later.at, start.at + Duration::from_millis(at));
+            let moved = Duration::from_millis(by_wall.abs_diff(i64::try_from(at).unwrap()));
+            assert_eq!(later.step_since(&start), moved);
+        }
     }
 
     #[test]

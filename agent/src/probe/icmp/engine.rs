@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use tokio::sync::mpsc;
-use tokio::time::sleep_until;
 
 use super::prober::{Prober, Request};
 use super::socket::EchoSocket;
 use crate::samples::Event;
+use crate::thread::sleep_until;
 
 /// Probes what is requested until the sender of `requests` is gone and the last window has closed, or until nobody takes
 /// events any more.
@@ -26,7 +26,7 @@ pub async fn run<S: EchoSocket>(
                 None => open = false,
             },
             () = prober.socket().wait() => {}
-            () = sleep_until(wake.unwrap_or_else(Instant::now).into()), if wake.is_some() => {}
+            () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
         }
         match batch {
             // Replies are taken after each part of it.

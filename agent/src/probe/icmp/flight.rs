@@ -22,6 +22,7 @@ use xprober_proto::Target;
 
 use super::clock::{Reading, Wall};
 use super::packet::{Content, sequence};
+use super::socket::Departed;
 use crate::probe::{EchoResult, Outcome, Reason, Stamp};
 
 /// Most echoes in flight: one for each sequence.
@@ -77,7 +78,7 @@ struct Flight {
     number: u64,
     payload_bytes: u16,
     sent: Reading,
-    /// When it left, by the kernel.
+    /// When it left, by the clock of the kernel's stamps.
     left: Option<Wall>,
     closes: Instant,
     verdict: Verdict,
@@ -165,18 +166,21 @@ impl Flights {
 
     /// Takes an echo back that could not leave.
     pub fn abort(&mut self, number: u64) -> Option<Arc<Target>> {
-        self.take(number).map(|flight| flight.target)
+        let flight = self.vacate(number)?;
+        self.closing.remove(&(flight.closes, number));
+        Some(flight.target)
     }
 
-    /// Takes the moment right before an echo was handed to the kernel.
-    pub fn sent(&mut self, number: u64, sent: Reading) {
+    /// Takes what is known of an echo that was handed to the kernel.
+    pub fn sent(&mut self, number: u64, departed: Departed) {
         let key = Key {
             sequence: sequence(number),
             number: Some(number),
             to: None,
         };
         if let Some(flight) = self.find(&key) {
-            flight.sent = sent;
+            flight.sent = departed.sent;
+            flight.left = departed.left;
         }
     }
 
@@ -240,8 +244,9 @@ impl Flights {
 
     /// Takes the next result whose window has closed at `now`.
     pub fn close(&mut self, now: Instant) -> Option<EchoResult> {
-        let (_, number) = self.closing.first().copied().filter(|(closes, _)| *closes <= now)?;
-        let flight = self.take(number)?;
+        self.closing.first().filter(|(closes, _)| *closes <= now)?;
+        let (_, number) = self.closing.pop_first()?;
+        let flight = self.vacate(number)?;
         Some(self.judge(flight))
     }
 
@@ -262,10 +267,10 @@ impl Flights {
         (same_number && same_address).then_some(flight)
     }
 
-    fn take(&mut self, number: u64) -> Option<Flight> {
+    /// Frees the slot of an echo whose window is not among the open ones any more.
+    fn vacate(&mut self, number: u64) -> Option<Flight> {
         let slot = self.slots.get_mut(usize::from(sequence(number)))?;
         let flight = slot.take_if(|flight| flight.number == number)?;
-        self.closing.remove(&(flight.closes, number));
         self.free.push_back(sequence(number));
         self.open -= 1;
         self.unanswered -= usize::from(matches!(flight.verdict, Verdict::Silent));

@@ -17,7 +17,7 @@ use super::decode::{self, Ours, Said};
 use super::flight::Arrival;
 use super::open::{Families, OpenError, borrow, is_raw, open_families};
 use super::packet::{self, Mark};
-use super::socket::{Departure, Echo, EchoEvent, EchoSocket};
+use super::socket::{Departed, Departure, Echo, EchoEvent, EchoSocket};
 use crate::probe::Stamp;
 
 /// Largest reply that is looked at: the largest payload a target may ask for, with IPv4 options and header.
@@ -125,7 +125,7 @@ impl Family {
         // Not through the runtime, which would have to be asked first whether there is room.
         let attempt = || {
             let sent = Reading::now();
-            socket.send_to(&request, &to).map(|_| sent)
+            socket.send_to(&request, &to).map(|_| Departed { sent, left: None })
         };
         // An ICMP error about an earlier request is reported by whatever call comes next; the second call is ours.
         attempt().or_else(|_| attempt())

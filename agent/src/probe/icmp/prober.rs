@@ -141,7 +141,8 @@ impl<S: EchoSocket> Prober<S> {
             self.results.push(result);
         }
         let counters = std::mem::take(&mut self.counters);
-        let results = std::mem::take(&mut self.results);
+        let room = Vec::with_capacity(self.results.len());
+        let results = std::mem::replace(&mut self.results, room);
         let results = (!results.is_empty()).then_some(Event::Echoes(results));
         let counters = (counters != EngineCounters::default()).then_some(Event::Engine(counters));
         results.into_iter().chain(counters).collect()
@@ -164,6 +165,7 @@ impl<S: EchoSocket> Prober<S> {
                     to,
                     number,
                     payload_bytes: spec.payload_bytes,
+                    reply_ttl: spec.reply_ttl,
                     packet: &spec.packet,
                 }),
                 Err(reason) => self.fail(&request.target, reason, reason.as_str()),
@@ -173,7 +175,7 @@ impl<S: EchoSocket> Prober<S> {
         self.socket.send(&echoes, &mut departures);
         for (echo, departure) in echoes.iter().zip(departures.drain(..)) {
             match departure {
-                Ok(sent) => self.flights.sent(echo.number, sent),
+                Ok(departed) => self.flights.sent(echo.number, departed),
                 Err(error) => self.not_sent(echo, &error),
             }
         }

@@ -1,6 +1,6 @@
 //! The seam between the echoes in flight and whatever puts them on the wire.
 //!
-//! Two backends stand behind it: [`super::linux`] sends and receives in batches and has the kernel's stamps at both ends,
+//! Two backends stand behind it: [`super::linux`] sends and receives in batches and has the kernel's stamps,
 //! [`super::portable`] is surge-ping with our own clock.
 
 use std::future::Future;
@@ -23,12 +23,23 @@ pub struct Echo<'a> {
     pub number: u64,
     /// Length of the payload.
     pub payload_bytes: u16,
+    /// Whether anybody asks for the time to live of the reply.
+    pub reply_ttl: bool,
     /// How the packet leaves.
     pub packet: &'a PacketOptions,
 }
 
-/// What became of an echo request that had to leave: the moment right before it was handed to the kernel.
-pub type Departure = io::Result<Reading>;
+/// What is known of an echo request that was handed to the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Departed {
+    /// The moment right before.
+    pub sent: Reading,
+    /// When it left, where this is known by the clock of the kernel's stamps without [`EchoEvent::Left`].
+    pub left: Option<Wall>,
+}
+
+/// What became of an echo request that had to leave.
+pub type Departure = io::Result<Departed>;
 
 /// What came back.
 #[derive(Debug, PartialEq, Eq)]

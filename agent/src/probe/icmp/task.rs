@@ -35,7 +35,7 @@ pub const REQUESTS_QUEUE: usize = 256;
 pub enum Backend {
     /// Batches, kernel stamps, a thread of its own.
     #[cfg(target_os = "linux")]
-    Linux(LinuxSocket),
+    Linux(Box<LinuxSocket>),
     /// surge-ping.
     Portable(PortableSocket),
 }
@@ -52,7 +52,7 @@ impl Backend {
         match choice {
             IcmpBackend::Portable => portable(),
             #[cfg(target_os = "linux")]
-            IcmpBackend::Auto | IcmpBackend::Linux => LinuxSocket::open(random).map(Self::Linux),
+            IcmpBackend::Auto | IcmpBackend::Linux => LinuxSocket::open(random).map(Box::new).map(Self::Linux),
             #[cfg(not(target_os = "linux"))]
             IcmpBackend::Auto => portable(),
             #[cfg(not(target_os = "linux"))]
@@ -81,7 +81,7 @@ impl Backend {
     ) {
         match self {
             #[cfg(target_os = "linux")]
-            Self::Linux(socket) => engine::run(Prober::new(socket, random, settle), requests, events).await,
+            Self::Linux(socket) => engine::run(Prober::new(*socket, random, settle), requests, events).await,
             Self::Portable(socket) => engine::run(Prober::new(socket, random, settle), requests, events).await,
         }
     }

@@ -34,8 +34,9 @@ const DUE_QUEUE: usize = 64;
 const EVENTS_QUEUE: usize = 8192;
 /// Pause between two looks at the signal; rare enough to cost nothing.
 const STOP_PAUSE: Duration = Duration::from_millis(250);
-/// Windows of the flat-out form: as many of them are open at once as are sent in twice this time, and the table has 65,536.
-const FLAT_OUT_TIMEOUT: Duration = Duration::from_millis(150);
+/// Windows of the flat-out form, longer than any path of the lab. As many of them are open at once as are sent in twice this
+/// time and until the engine closes windows next, 200 ms at most, and the table has 65,536.
+const FLAT_OUT_TIMEOUT: Duration = Duration::from_millis(50);
 /// Echoes handed over at once.
 const BATCH: usize = 64;
 /// Longest sleep while all allowed echoes are unanswered.
@@ -46,8 +47,15 @@ pub(super) fn run(task: &Task, backend: IcmpBackend) -> Result<Summary, LabError
     if task.flat_out {
         return run_flat_out(task);
     }
-    let runtime = tokio::runtime::Runtime::new().map_err(LabError::io("starting a runtime"))?;
-    runtime.block_on(run_paced(task, backend))
+    runtime()?.block_on(run_paced(task, backend))
+}
+
+/// One thread is enough to count results, and it is not the engine's.
+fn runtime() -> Result<tokio::runtime::Runtime, LabError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(LabError::io("starting a runtime"))
 }
 
 async fn run_paced(task: &Task, backend: IcmpBackend) -> Result<Summary, LabError> {
@@ -64,8 +72,7 @@ async fn run_paced(task: &Task, backend: IcmpBackend) -> Result<Summary, LabErro
     let scheduling = schedule::task::run(agent, changes_out, probers, events.clone(), shutdown.clone());
     let probing = task::run(backend, RANDOM, everything.into(), due, events);
     let mut ended = thread::run("probes", async {
-        let (scheduling, probing) = (tokio::spawn(scheduling), tokio::spawn(probing));
-        let _ended = tokio::join!(scheduling, probing);
+        tokio::join!(scheduling, probing);
     })
     .map_err(LabError::io("starting the thread of the probes"))?;
     let counting = tokio::spawn(count(results, task.rtts.is_some()));
@@ -129,7 +136,7 @@ fn address(target: &Target) -> Option<Ipv4Addr> {
 }
 
 fn run_flat_out(task: &Task) -> Result<Summary, LabError> {
-    let runtime = tokio::runtime::Runtime::new().map_err(LabError::io("starting a runtime"))?;
+    let runtime = runtime()?;
     let socket = {
         let _entered = runtime.enter();
         LinuxSocket::open(RANDOM).map_err(failed("opening the echo sockets"))?

@@ -1,34 +1,38 @@
 //! The Linux backend: one socket per family for all targets, batched system calls, the kernel's stamps at both ends.
 //!
 //! ```text
-//!   Prober -- Echo --> [LinuxSocket] -- sendmmsg ------------------------> network
+//!   Prober -- Echo --> [LinuxSocket] -- sendmsg, one by one -------------> network
 //!     ^                      |  ^------- recvmmsg: replies, stamped on arrival
 //!     +------ EchoEvent -----+  ^------- recvmmsg MSG_ERRQUEUE: departures, stamped; ICMP errors
 //! ```
 //!
-//! surge-ping opens the sockets and decodes replies. Since the kernel stamps both ends (`SO_TIMESTAMPING`), it does not
-//! matter for the time when we send or read: whoever probes wakes on a coarse tick and handles what there is.
-//! `batch` makes the system calls, `options` names the socket options.
+//! surge-ping opens the sockets and decodes replies. Since the kernel stamps arrivals (`SO_TIMESTAMPING`), it does not
+//! matter for the time when we read: whoever probes wakes on a coarse tick and handles what there is. [`departure`] says
+//! which departures the kernel stamps, too, `send` and `receive` make the system calls, `options` names the socket options.
 
-mod batch;
+mod departure;
 
 mod options;
 
+mod send;
+
+mod receive;
+
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use surge_ping::AsyncSocket;
-use xprober_proto::PacketOptions;
 
+use super::clock::{Reading, Wall};
 use super::decode::Ours;
 use super::open::{Families, OpenError, borrow, is_raw, open_families};
 use super::packet;
 use super::socket::{Departure, Echo, EchoEvent, EchoSocket};
 use crate::probe::Stamp;
 use options::{DROPS, MemoryInfo};
+use send::{Departures, Prepared};
 
 /// A family is looked at for so long after its last echo: longer than any window is open.
 const IN_USE_FOR: Duration = Duration::from_mins(3);
@@ -42,8 +46,10 @@ struct Family {
     v4: bool,
     ours: Ours,
     identifier: u16,
-    /// Whether fragmentation is forbidden now; `None` before the first echo.
-    dont_fragment: Option<bool>,
+    prepared: Prepared,
+    departures: Departures,
+    /// Whether something may wait in the error queue.
+    errors_wait: bool,
     /// When echoes were last sent; a family that nobody uses is not looked at.
     used: Option<Instant>,
     /// Packets dropped so far.
@@ -54,7 +60,7 @@ struct Family {
 /// Memory that is used again in every call.
 #[derive(Debug, Default)]
 struct Buffers {
-    requests: Vec<u8>,
+    request: Vec<u8>,
     replies: Vec<u8>,
     returned: Vec<u8>,
     /// Bytes of one reply that are looked at.
@@ -94,7 +100,9 @@ impl Family {
                 identifier: is_raw(socket).then_some(identifier),
             },
             identifier,
-            dont_fragment: None,
+            prepared: Prepared::default(),
+            departures: Departures::default(),
+            errors_wait: false,
             used: None,
             drops: 0,
             buffers: Buffers::default(),
@@ -113,50 +121,24 @@ impl Family {
     }
 }
 
-/// Echoes of one family and with the same options, by their place.
-struct Group<'a> {
-    v4: bool,
-    packet: &'a PacketOptions,
-    places: Vec<usize>,
-}
-
-fn group<'a>(echoes: &[Echo<'a>]) -> Vec<Group<'a>> {
-    let mut groups: Vec<Group<'a>> = Vec::new();
-    for (place, echo) in echoes.iter().enumerate() {
-        let v4 = echo.to.is_ipv4();
-        let same = |group: &&mut Group<'a>| {
-            group.v4 == v4 && (std::ptr::eq(group.packet, echo.packet) || group.packet == echo.packet)
-        };
-        match groups.iter_mut().find(same) {
-            Some(group) => group.places.push(place),
-            None => groups.push(Group {
-                v4,
-                packet: echo.packet,
-                places: vec![place],
-            }),
-        }
-    }
-    groups
-}
-
 impl EchoSocket for LinuxSocket {
     fn stamp(&self) -> Stamp {
         Stamp::Kernel
     }
 
     fn send(&mut self, echoes: &[Echo<'_>], departures: &mut Vec<Departure>) {
-        let first = departures.len();
-        departures.extend(echoes.iter().map(|_| Err(io::ErrorKind::Unsupported.into())));
-        for group in group(echoes) {
-            let Some(family) = self.families.of(group.v4) else {
-                continue;
-            };
-            let members: Vec<Echo<'_>> = group.places.iter().map(|place| echoes[*place]).collect();
-            let sent = family.send(&members, group.packet);
-            for (place, departure) in group.places.iter().zip(sent) {
-                departures[first + place] = departure;
+        let start = Reading::now();
+        for family in self.families.iter_mut() {
+            if echoes.iter().any(|echo| echo.to.is_ipv4() == family.v4) {
+                family.begin(start.at);
             }
         }
+        let mut now = Wall::now();
+        let sent = echoes.iter().map(|echo| match self.families.of(echo.to.is_ipv4()) {
+            Some(family) => family.send(echo, &start, &mut now),
+            None => Err(io::ErrorKind::Unsupported.into()),
+        });
+        departures.extend(sent);
     }
 
     fn wait(&mut self) -> impl Future<Output = ()> + Send {
@@ -168,17 +150,12 @@ impl EchoSocket for LinuxSocket {
             if family.used.is_none_or(|used| used.elapsed() >= IN_USE_FOR) {
                 continue;
             }
-            family.receive_errors(events);
             family.receive_replies(events);
+            family.receive_errors(events);
             let dropped = family.new_drops();
             if dropped > 0 {
                 events.push(EchoEvent::Dropped(dropped));
             }
         }
     }
-}
-
-/// The address as the socket of a family wants it, see [`packet::request`].
-const fn port_zero(address: IpAddr) -> std::net::SocketAddr {
-    std::net::SocketAddr::new(address, 0)
 }

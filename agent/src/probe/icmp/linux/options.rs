@@ -55,17 +55,31 @@ nix::setsockopt_impl!(
     SetStruct<'_, libc::c_int>
 );
 
-/// Asks for stamps at both ends, the TTL of replies, and for ICMP errors where they do not come as packets.
-pub(super) fn prepare(socket: &OwnedFd, v4: bool, raw: bool) -> io::Result<()> {
-    let stamps = TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE
-        | TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
-        | TimestampingFlag::SOF_TIMESTAMPING_TX_SOFTWARE;
+/// Asks for stamps of arrivals, and of what is sent from now on if `departures` are wanted.
+pub(super) fn stamp(socket: &OwnedFd, departures: bool) -> io::Result<()> {
+    let arrivals = TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE | TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE;
+    let stamps = if departures {
+        arrivals | TimestampingFlag::SOF_TIMESTAMPING_TX_SOFTWARE
+    } else {
+        arrivals
+    };
     setsockopt(socket, sockopt::Timestamping, &stamps)?;
+    Ok(())
+}
+
+/// Asks for the time to live or hop limit of replies.
+pub(super) fn hop_limits(socket: &OwnedFd, v4: bool) -> io::Result<()> {
     if v4 {
         setsockopt(socket, sockopt::Ipv4RecvTtl, &true)?;
     } else {
         setsockopt(socket, sockopt::Ipv6RecvHopLimit, &true)?;
     }
+    Ok(())
+}
+
+/// Asks for stamps, and for ICMP errors where they do not come as packets.
+pub(super) fn prepare(socket: &OwnedFd, v4: bool, raw: bool) -> io::Result<()> {
+    stamp(socket, false)?;
     // A raw socket gets errors as packets, and would get those of every other process in its queue.
     match (raw, v4) {
         (true, _) => {}
@@ -75,12 +89,17 @@ pub(super) fn prepare(socket: &OwnedFd, v4: bool, raw: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Forbids fragmentation of what is sent from now on, whatever the kernel knows of the path, or allows it.
+/// IPv4 packets up to this size need no fragmentation anywhere: every host has to take as much (RFC 791), and no link in use
+/// carries less.
+pub(super) const NEVER_FRAGMENTED_BYTES: usize = 576;
+
+/// Forbids fragmentation of what is sent from now on, whatever the kernel knows of the path, or leaves it to the kernel,
+/// which fragments what does not fit the path and forbids it to others for what does (RFC 1191).
 pub(super) fn dont_fragment(socket: &OwnedFd, v4: bool, forbidden: bool) -> io::Result<()> {
     let mode = if forbidden {
         libc::IP_PMTUDISC_PROBE
     } else {
-        libc::IP_PMTUDISC_DONT
+        libc::IP_PMTUDISC_WANT
     };
     if v4 {
         setsockopt(socket, PathMtuDiscovery, &mode)?;
@@ -92,6 +111,7 @@ pub(super) fn dont_fragment(socket: &OwnedFd, v4: bool, forbidden: bool) -> io::
 }
 
 /// What goes with each packet, as the kernel wants it.
+#[derive(Debug)]
 pub(super) struct PacketControl {
     info4: Option<libc::in_pktinfo>,
     info6: Option<libc::in6_pktinfo>,
@@ -123,36 +143,19 @@ impl PacketControl {
         })
     }
 
-    /// The control messages, and exactly the room that they take.
-    pub(super) fn messages(&self) -> (Vec<ControlMessage<'_>>, Option<Vec<u8>>) {
+    /// The control messages.
+    pub(super) fn messages(&self) -> Vec<ControlMessage<'_>> {
         let mut messages = Vec::new();
-        let mut bytes = 0;
-        if let Some(info) = &self.info4 {
-            messages.push(ControlMessage::Ipv4PacketInfo(info));
-            bytes += nix::cmsg_space!(libc::in_pktinfo).capacity();
-        }
-        if let Some(info) = &self.info6 {
-            messages.push(ControlMessage::Ipv6PacketInfo(info));
-            bytes += nix::cmsg_space!(libc::in6_pktinfo).capacity();
-        }
-        if let Some(tos) = &self.tos {
-            messages.push(ControlMessage::Ipv4Tos(tos));
-            bytes += nix::cmsg_space!(u8).capacity();
-        }
-        if let Some(class) = &self.traffic_class {
-            messages.push(ControlMessage::Ipv6TClass(class));
-            bytes += nix::cmsg_space!(i32).capacity();
-        }
-        if let Some(ttl) = &self.ttl {
-            messages.push(if self.v4 {
-                ControlMessage::Ipv4Ttl(ttl)
-            } else {
-                ControlMessage::Ipv6HopLimit(ttl)
-            });
-            bytes += nix::cmsg_space!(libc::c_int).capacity();
-        }
-        let room = (bytes > 0).then(|| Vec::with_capacity(bytes));
-        (messages, room)
+        messages.extend(self.info4.as_ref().map(ControlMessage::Ipv4PacketInfo));
+        messages.extend(self.info6.as_ref().map(ControlMessage::Ipv6PacketInfo));
+        messages.extend(self.tos.as_ref().map(ControlMessage::Ipv4Tos));
+        messages.extend(self.traffic_class.as_ref().map(ControlMessage::Ipv6TClass));
+        messages.extend(self.ttl.as_ref().map(if self.v4 {
+            ControlMessage::Ipv4Ttl
+        } else {
+            ControlMessage::Ipv6HopLimit
+        }));
+        messages
     }
 }
 
