@@ -13,7 +13,7 @@
 //! A slot is free again when its window has closed, and goes to the end of the queue of free slots: a sequence comes back
 //! as late as it can. Pure: stamps come with the events.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +23,7 @@ use xprober_proto::Target;
 use super::clock::{Reading, Wall};
 use super::packet::{Content, sequence};
 use super::socket::Departed;
+use super::windows::Windows;
 use crate::probe::{EchoResult, Outcome, Reason, Stamp};
 
 /// Most echoes in flight: one for each sequence.
@@ -97,9 +98,7 @@ struct Fault {
 pub struct Flights {
     slots: Vec<Option<Flight>>,
     free: VecDeque<u16>,
-    /// When each open window closes, by its number. A tree and not a heap: windows close about in the order in which they
-    /// were opened.
-    closing: BTreeSet<(Instant, u64)>,
+    windows: Windows,
     open: usize,
     unanswered: usize,
     counter: u64,
@@ -145,7 +144,8 @@ impl Flights {
         let slot = self.free_slot()?;
         self.counter = self.counter.wrapping_add(1);
         let number = (self.counter << 16) | u64::from(slot);
-        let closes = sent.at + target.timeout + target.timeout.min(MAX_GRACE);
+        let window = target.timeout + target.timeout.min(MAX_GRACE);
+        let closes = sent.at + window;
         let flight = Flight {
             target,
             to,
@@ -158,7 +158,7 @@ impl Flights {
             duplicates: 0,
         };
         *self.slots.get_mut(usize::from(slot))? = Some(flight);
-        self.closing.insert((closes, number));
+        self.windows.push(window, closes, number);
         self.open += 1;
         self.unanswered += 1;
         Some(number)
@@ -166,9 +166,7 @@ impl Flights {
 
     /// Takes an echo back that could not leave.
     pub fn abort(&mut self, number: u64) -> Option<Arc<Target>> {
-        let flight = self.vacate(number)?;
-        self.closing.remove(&(flight.closes, number));
-        Some(flight.target)
+        self.vacate(number, None).map(|flight| flight.target)
     }
 
     /// Takes what is known of an echo that was handed to the kernel.
@@ -213,8 +211,7 @@ impl Flights {
         if let Some(settle) = settle.filter(|_| answered) {
             flight.closes = before.min(arrival.read.at + settle);
             let closes = flight.closes;
-            self.closing.remove(&(before, number));
-            self.closing.insert((closes, number));
+            self.windows.push(settle, closes, number);
         }
         self.unanswered -= usize::from(silent);
     }
@@ -239,15 +236,18 @@ impl Flights {
     /// When the next window closes.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.closing.first().map(|(closes, _)| *closes)
+        (self.open > 0).then(|| self.windows.next()).flatten()
     }
 
     /// Takes the next result whose window has closed at `now`.
     pub fn close(&mut self, now: Instant) -> Option<EchoResult> {
-        self.closing.first().filter(|(closes, _)| *closes <= now)?;
-        let (_, number) = self.closing.pop_first()?;
-        let flight = self.vacate(number)?;
-        Some(self.judge(flight))
+        loop {
+            let (closes, number) = self.windows.pop(now)?;
+            // Those that ended before their time do not count.
+            if let Some(flight) = self.vacate(number, Some(closes)) {
+                return Some(self.judge(flight));
+            }
+        }
     }
 
     fn free_slot(&mut self) -> Option<u16> {
@@ -267,10 +267,11 @@ impl Flights {
         (same_number && same_address).then_some(flight)
     }
 
-    /// Frees the slot of an echo whose window is not among the open ones any more.
-    fn vacate(&mut self, number: u64) -> Option<Flight> {
+    /// Frees the slot of an echo, if its window closes then.
+    fn vacate(&mut self, number: u64, closes: Option<Instant>) -> Option<Flight> {
         let slot = self.slots.get_mut(usize::from(sequence(number)))?;
-        let flight = slot.take_if(|flight| flight.number == number)?;
+        let same = |flight: &mut Flight| flight.number == number && closes.is_none_or(|closes| closes == flight.closes);
+        let flight = slot.take_if(same)?;
         self.free.push_back(sequence(number));
         self.open -= 1;
         self.unanswered -= usize::from(matches!(flight.verdict, Verdict::Silent));

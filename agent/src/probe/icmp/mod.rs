@@ -17,6 +17,8 @@ pub mod prober;
 
 pub mod flight;
 
+mod windows;
+
 pub mod clock;
 
 pub mod packet;

@@ -73,7 +73,8 @@ pub fn read(payload: &[u8], cookie: u64) -> Content {
     };
     let number = u64::from_be_bytes(number);
     let all = all_bytes(number);
-    let filled = (MARK_BYTES..bytes).all(|position| payload[position] == filling(position) ^ all);
+    let mut positions = (MARK_BYTES..).zip(payload.iter().skip(MARK_BYTES));
+    let filled = positions.all(|(position, byte)| *byte == filling(position) ^ all);
     if !filled {
         return Content::Damaged;
     }
@@ -119,13 +120,15 @@ pub const fn sequence(number: u64) -> u16 {
 /// Computes the Internet checksum (RFC 1071).
 #[must_use]
 pub fn checksum(packet: &[u8]) -> u16 {
-    let mut sum: u32 = 0;
-    for pair in packet.chunks(2) {
-        let low = pair.get(1).copied().unwrap_or(0);
-        sum += u32::from(u16::from_be_bytes([pair[0], low]));
-        sum = (sum & 0xffff) + (sum >> 16);
+    // Words of any size add up to the same (section 2); 2^32 of four bytes fit.
+    let (words, rest) = packet.as_chunks::<4>();
+    let mut last = [0; 4];
+    last[..rest.len()].copy_from_slice(rest);
+    let words = words.iter().chain(std::iter::once(&last));
+    let mut sum: u64 = words.map(|word| u64::from(u32::from_be_bytes(*word))).sum();
+    while let high @ 1.. = sum >> 16 {
+        sum = (sum & 0xffff) + high;
     }
-    // Folded in every round: it fits.
     !u16::try_from(sum).unwrap_or(u16::MAX)
 }
 
@@ -155,6 +158,18 @@ mod tests {
         assert_eq!(packet[24..], [0x10 ^ 4, 0x11 ^ 4, 0x12 ^ 4, 0x13 ^ 4]);
         assert_eq!(checksum(&packet), 0);
         assert_eq!(request("::1".parse().unwrap(), 0, MARK, 0), [128, 0, 0, 0, 0, 0, 0, 5]);
+    }
+
+    #[test]
+    fn a_byte_alone_at_the_end_counts_as_if_a_zero_followed() {
+        for length in 0..20 {
+            let mut packet = vec![0xf7; length];
+            let sum = checksum(&packet);
+            packet.resize(length.next_multiple_of(2), 0);
+            assert_eq!(sum, checksum(&packet));
+            packet.extend_from_slice(&sum.to_be_bytes());
+            assert_eq!(checksum(&packet), 0, "{length} bytes and their checksum");
+        }
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Family {
     pub(super) fn begin(&mut self, now: Instant) {
         self.used = Some(now);
         self.prepared.packet = None;
-        self.departures.watch.begin();
+        self.departures.watch.begin(now);
     }
 
     /// Sends one echo at `now`, by the clock of the kernel's stamps; `start` is a moment shortly before. Moves `now` to the
