@@ -95,7 +95,7 @@ impl Outcome {
 pub enum Stamp {
     /// This process, at one end at least: the time holds its own delays.
     User,
-    /// The kernel, at both ends.
+    /// The kernel at the arrival; at the departure the kernel, or this process right before a call that nothing interrupted.
     Kernel,
 }
 

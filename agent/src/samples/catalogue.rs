@@ -197,7 +197,7 @@ catalogue! {
     AGENT_RECEIVE_DROPS: Counter Agent "xprober_agent_receive_drops_total" "",
         "Packets that the kernel dropped because the ICMP prober's receive queue was full.";
     AGENT_UNSTAMPED: Counter Agent "xprober_agent_unstamped_total" "",
-        "Round-trip times for which the kernel gave no stamp at one end, so that they hold delays of the agent.";
+        "Round-trip times that may hold delays of the agent: the kernel stamped no arrival, or the departure was interrupted and not stamped.";
     AGENT_QUEUE_BYTES: Gauge Agent "xprober_agent_queue_bytes" "bytes",
         "Sealed requests that wait for the time-series database.";
     AGENT_QUEUE_REQUESTS: Gauge Agent "xprober_agent_queue_requests" "",

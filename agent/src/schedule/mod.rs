@@ -40,7 +40,7 @@ const LONGEST_TICK: Duration = Duration::from_millis(50);
 /// Shortest tick; below it batches save nothing.
 const SHORTEST_TICK: Duration = Duration::from_millis(1);
 /// Most probes that should share a tick: a longer burst is a load of its own for a small line or receive queue.
-const PROBES_PER_TICK: u128 = 128;
+const PROBES_PER_TICK: u128 = 160;
 
 /// What the schedule says at one moment.
 #[derive(Debug, Clone)]

@@ -1,4 +1,5 @@
-//! The Linux backend: one socket per family for all targets, batched system calls, the kernel's stamps at both ends.
+//! The Linux backend: one socket per family for all targets, the kernel's stamps of arrivals and, where needed, of
+//! departures.
 //!
 //! ```text
 //!   Prober -- Echo --> [LinuxSocket] -- sendmsg, one by one -------------> network
