@@ -6,7 +6,8 @@
 
 pub mod handle;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -39,6 +40,47 @@ pub struct Bounds {
     pub max_bytes: u64,
     /// Age of a request.
     pub max_age: Duration,
+}
+
+/// How a queue is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// Whose requests these are, for the log.
+    pub endpoint: String,
+    /// How much may wait and for how long.
+    pub bounds: Bounds,
+    /// Where requests wait; in memory when there is none.
+    pub folder: Option<PathBuf>,
+}
+
+impl QueueSettings {
+    /// A queue of one endpoint.
+    #[must_use]
+    pub fn new(endpoint: impl Into<String>, bounds: Bounds, folder: Option<PathBuf>) -> Self {
+        Self {
+            endpoint: endpoint.into(),
+            bounds,
+            folder,
+        }
+    }
+}
+
+/// Where requests wait.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Storage {
+    /// In memory.
+    #[default]
+    Memory,
+}
+
+impl Storage {
+    /// Tells whether new requests go to disk.
+    #[must_use]
+    pub const fn is_disk(self) -> bool {
+        match self {
+            Self::Memory => false,
+        }
+    }
 }
 
 /// Why samples were given up; the `reason` label.
@@ -101,6 +143,8 @@ pub struct QueueStatus {
     pub oldest_age: Duration,
     /// Samples given up so far.
     pub dropped: Dropped,
+    /// Where it is.
+    pub storage: Storage,
 }
 
 /// Names a request inside its queue.
@@ -114,8 +158,20 @@ pub struct Queue {
     requests: VecDeque<(RequestId, SealedRequest)>,
     next_id: u64,
     bytes: u64,
-    leased: bool,
+    /// The lease of the backlog and that of live data.
+    leased: [Option<RequestId>; 2],
+    /// Leases that were set aside.
+    aside: BTreeSet<RequestId>,
     dropped: Dropped,
+}
+
+/// Which end of the queue is leased from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::queue) enum Lane {
+    /// The oldest request.
+    Backlog,
+    /// The newest request.
+    Live,
 }
 
 impl Queue {
@@ -127,7 +183,8 @@ impl Queue {
             requests: VecDeque::new(),
             next_id: 0,
             bytes: 0,
-            leased: false,
+            leased: [None; 2],
+            aside: BTreeSet::new(),
             dropped: Dropped([0; DropReason::ALL.len()]),
         }
     }
@@ -147,31 +204,55 @@ impl Queue {
         self.next_id += 1;
     }
 
+    /// Changes how long requests may wait.
+    pub const fn set_max_age(&mut self, max_age: Duration) {
+        self.bounds.max_age = max_age;
+    }
+
     /// Leases the oldest request that is not too old; it stays until [`Self::ack`], [`Self::discard`] or
     /// [`Self::release`], and a second lease answers the same one.
     pub fn lease(&mut self, now: Instant) -> Option<(RequestId, SealedRequest)> {
-        self.expire(now);
-        let oldest = self.requests.front().cloned();
-        self.leased = oldest.is_some();
-        oldest
+        self.lease_at(Lane::Backlog, now)
     }
 
-    /// Removes the leased request: it arrived.
+    pub(in crate::queue) fn lease_at(&mut self, lane: Lane, now: Instant) -> Option<(RequestId, SealedRequest)> {
+        self.expire(now);
+        let mut free = self.requests.iter().map(|(id, _)| *id).filter(|id| self.is_free(*id));
+        let id = match (self.leased[lane as usize], lane) {
+            (Some(leased), _) => leased,
+            (None, Lane::Backlog) => free.next()?,
+            (None, Lane::Live) => free.next_back()?,
+        };
+        self.leased[lane as usize] = Some(id);
+        self.requests.get(self.index_of(id)?).cloned()
+    }
+
+    /// Keeps a lease open beside those to come: the next lease answers the next request, and this one is never leased
+    /// again or dropped before [`Self::ack`], [`Self::discard`] or [`Self::release`].
+    pub fn set_aside(&mut self, id: RequestId) {
+        if self.leased.contains(&Some(id)) {
+            self.release(id);
+            self.aside.insert(id);
+        }
+    }
+
+    /// Removes a leased request: it arrived.
     pub fn ack(&mut self, id: RequestId) {
         self.take(id);
     }
 
-    /// Removes the leased request and counts its samples as lost.
+    /// Removes a leased request and counts its samples as lost.
     pub fn discard(&mut self, id: RequestId, reason: DropReason) {
         if let Some(request) = self.take(id) {
             self.dropped.0[reason as usize] += request.samples;
         }
     }
 
-    /// Ends the lease without an answer: the request stays the oldest, and the bounds hold for it again.
+    /// Ends the lease without an answer: the request stays where it was, and the bounds hold for it again.
     pub fn release(&mut self, id: RequestId) {
-        if self.requests.front().is_some_and(|(oldest, _)| *oldest == id) {
-            self.leased = false;
+        self.aside.remove(&id);
+        for leased in &mut self.leased {
+            leased.take_if(|leased| *leased == id);
         }
     }
 
@@ -185,26 +266,31 @@ impl Queue {
             samples: self.requests.iter().map(|(_, request)| request.samples).sum(),
             oldest_age: self.requests.front().map(age).unwrap_or_default(),
             dropped: self.dropped,
+            storage: Storage::Memory,
         }
     }
 
+    fn is_free(&self, id: RequestId) -> bool {
+        !self.leased.contains(&Some(id)) && !self.aside.contains(&id)
+    }
+
+    fn index_of(&self, id: RequestId) -> Option<usize> {
+        self.requests.binary_search_by_key(&id, |(id, _)| *id).ok()
+    }
+
     fn take(&mut self, id: RequestId) -> Option<SealedRequest> {
-        if !self.leased || self.requests.front().is_none_or(|(oldest, _)| *oldest != id) {
+        if self.is_free(id) {
             return None;
         }
-        self.leased = false;
-        let (_, request) = self.requests.pop_front()?;
-        self.bytes -= request.bytes.len() as u64;
-        Some(request)
+        self.release(id);
+        self.remove(self.index_of(id)?)
     }
 
     fn expire(&mut self, now: Instant) {
         let max_age = self.bounds.max_age;
-        let first_free = usize::from(self.leased);
-        while self
-            .requests
-            .get(first_free)
-            .is_some_and(|(_, request)| now.saturating_duration_since(request.sealed_at) > max_age)
+        while let Some(oldest) = self.oldest_free()
+            && let Some((_, request)) = self.requests.get(oldest)
+            && now.saturating_duration_since(request.sealed_at) > max_age
         {
             self.drop_oldest(DropReason::Expired);
         }
@@ -212,12 +298,21 @@ impl Queue {
 
     /// Drops the oldest request that is not leased; tells whether there was one.
     fn drop_oldest(&mut self, reason: DropReason) -> bool {
-        let Some((_, request)) = self.requests.remove(usize::from(self.leased)) else {
+        let Some(request) = self.oldest_free().and_then(|oldest| self.remove(oldest)) else {
             return false;
         };
-        self.bytes -= request.bytes.len() as u64;
         self.dropped.0[reason as usize] += request.samples;
         true
+    }
+
+    fn oldest_free(&self) -> Option<usize> {
+        self.requests.iter().position(|(id, _)| self.is_free(*id))
+    }
+
+    fn remove(&mut self, index: usize) -> Option<SealedRequest> {
+        let (_, request) = self.requests.remove(index)?;
+        self.bytes -= request.bytes.len() as u64;
+        Some(request)
     }
 }
 
