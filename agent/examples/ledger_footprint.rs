@@ -16,8 +16,6 @@ use anyhow::{Context as _, Result};
 use xprober_agent::ledger::Ledger;
 use xprober_agent::plan::{Change, PlanStatus};
 use xprober_agent::probe::{EchoResult, Outcome};
-use xprober_agent::push::PushCounters;
-use xprober_agent::queue::QueueStatus;
 use xprober_agent::samples::batch::{Batch, Cutter, Sealer};
 use xprober_agent::samples::series::SeriesSet;
 use xprober_agent::samples::{AgentState, EngineCounters, snapshot};
@@ -150,10 +148,7 @@ fn agent() -> AgentState {
         max_lateness: Duration::ZERO,
         skipped_ticks: 0,
         engine: EngineCounters::default(),
-        queue: QueueStatus::default(),
-        sealed: 0,
-        stale_markers: 0,
-        push: PushCounters::default(),
+        endpoints: Vec::new(),
     }
 }
 

@@ -35,8 +35,8 @@ pub use subject::Subject;
 use crate::ledger::histogram::le;
 use crate::plan::PlanStatus;
 use crate::probe::{HttpReason, Outcome, Reason, Stage};
-use crate::push::PushCounters;
-use crate::queue::QueueStatus;
+use crate::push::PushStatus;
+use crate::queue::{DropReason, QueueStatus};
 use catalogue::{MAX_OWN_LABELS, Metric};
 
 /// Which of the series of a metric and subject.
@@ -122,14 +122,35 @@ pub struct AgentState {
     pub skipped_ticks: u64,
     /// What the ICMP prober has noticed about itself so far.
     pub engine: EngineCounters,
+    /// Where it pushes to.
+    pub endpoints: Vec<EndpointState>,
+}
+
+/// What the agent knows of one place where it pushes to.
+#[derive(Debug, Clone)]
+pub struct EndpointState {
+    /// Its name.
+    pub name: String,
     /// How full the queue is.
     pub queue: QueueStatus,
     /// Samples put into the queue so far.
     pub sealed: u64,
     /// Stale markers among them.
     pub stale_markers: u64,
-    /// What the push task has counted so far.
-    pub push: PushCounters,
+    /// What the push says of itself.
+    pub push: PushStatus,
+}
+
+impl EndpointState {
+    /// Samples that were given up for `reason`, in the queue or out of requests that were taken in part.
+    #[must_use]
+    pub const fn dropped(&self, reason: DropReason) -> u64 {
+        let in_part = match reason {
+            DropReason::Rejected => self.push.partly_rejected,
+            DropReason::Full | DropReason::Expired | DropReason::Clock => 0,
+        };
+        self.queue.dropped.get(reason) + in_part
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,12 @@
 //! How a remote-write request is spelt: which message, which compression.
 
+pub mod encoder;
+
+pub mod reencode;
+
+pub use encoder::{Encoder, EncoderSettings};
+pub use reencode::{ReencodeError, reencode};
+
 /// Spelling of a request; a sealed request keeps the one it was sealed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
@@ -22,6 +29,33 @@ impl Protocol {
             Self::V1Snappy => "rw1",
             Self::V1Zstd => "rw1_zstd",
             Self::V2Snappy => "rw2",
+        }
+    }
+
+    /// The `Content-Type` of a request.
+    #[must_use]
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::V1Snappy | Self::V1Zstd => "application/x-protobuf",
+            Self::V2Snappy => "application/x-protobuf;proto=io.prometheus.write.v2.Request",
+        }
+    }
+
+    /// The `Content-Encoding` of a request.
+    #[must_use]
+    pub const fn content_encoding(self) -> &'static str {
+        match self {
+            Self::V1Snappy | Self::V2Snappy => "snappy",
+            Self::V1Zstd => "zstd",
+        }
+    }
+
+    /// The `X-Prometheus-Remote-Write-Version` of a request.
+    #[must_use]
+    pub const fn version(self) -> &'static str {
+        match self {
+            Self::V1Snappy | Self::V1Zstd => "0.1.0",
+            Self::V2Snappy => "2.0.0",
         }
     }
 }
