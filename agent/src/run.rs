@@ -19,7 +19,7 @@ use crate::probe::http::client::{HttpProber, HttpProberError};
 use crate::probe::icmp::open::OpenError;
 use crate::probe::icmp::task::Backend;
 use crate::probe::{http, icmp, tcp};
-use crate::push::PushError;
+use crate::push::{self, PushError};
 use crate::responder::{Responder, ResponderError};
 use crate::schedule::task::Probers;
 use crate::{VERSION, privilege, random, schedule, thread};
@@ -226,7 +226,10 @@ fn build(
 }
 
 fn urls(endpoints: &[RemoteWrite]) -> String {
-    let urls: Vec<&str> = endpoints.iter().map(|endpoint| endpoint.url.as_str()).collect();
+    let urls: Vec<String> = endpoints
+        .iter()
+        .map(|endpoint| push::report::plain(&endpoint.url))
+        .collect();
     urls.join(",")
 }
 

@@ -220,8 +220,9 @@ fn describe(answer: &Answer) -> String {
     }
 }
 
-/// Scheme, host, port and path: user, password and query can hold secrets.
-fn plain(url: &Url) -> String {
+/// Writes scheme, host, port and path of a URL: user, password and query can hold secrets.
+#[must_use]
+pub fn plain(url: &Url) -> String {
     format!("{}://{}{}", url.scheme(), super::client::authority(url), url.path())
 }
 

@@ -70,3 +70,26 @@ fn of_system(error: &io::Error) -> Option<FailureReason> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_system_have_their_reasons() {
+        for (kind, reason) in [
+            (ErrorKind::ConnectionRefused, Some(FailureReason::Refused)),
+            (ErrorKind::HostUnreachable, Some(FailureReason::Unreachable)),
+            (ErrorKind::NetworkUnreachable, Some(FailureReason::Unreachable)),
+            (ErrorKind::TimedOut, Some(FailureReason::Timeout)),
+            (ErrorKind::ConnectionReset, Some(FailureReason::Closed)),
+            (ErrorKind::BrokenPipe, Some(FailureReason::Closed)),
+            (ErrorKind::UnexpectedEof, Some(FailureReason::Closed)),
+            (ErrorKind::OutOfMemory, None),
+        ] {
+            assert_eq!(of_cause(&io::Error::from(kind)), reason, "{kind}");
+        }
+        let tls = io::Error::new(ErrorKind::UnexpectedEof, rustls::Error::DecryptError);
+        assert_eq!(of_cause(&tls), Some(FailureReason::Tls), "what is inside knows better");
+    }
+}

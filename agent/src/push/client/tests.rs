@@ -1,7 +1,14 @@
-//! TLS, and what goes into the log.
+//! Requests on the wire, and what goes into the log.
+
+mod certificates;
+
+mod credentials;
+
+mod reasons;
+
+mod server;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;

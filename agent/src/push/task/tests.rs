@@ -165,6 +165,36 @@ async fn a_refused_request_is_dropped_and_counted_and_the_next_one_goes() {
 }
 
 #[tokio::test]
+async fn credentials_that_changed_a_moment_ago_cost_no_sample() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    std::fs::write(&path, "old").unwrap();
+    let refused = Reply::Status(401, "", "");
+    let mut receiver = Receiver::start([refused, OK, refused, OK]).await;
+    let keys = format!("authorization: {{credentials_file: {}}}", path.display());
+    let running = Running::start_keys(&receiver, &keys);
+    // Seen only by who has reason to look: time and size stay.
+    let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+    std::fs::write(&path, "new").unwrap();
+    let written = std::fs::File::options().write(true).open(&path).unwrap();
+    written.set_modified(modified).unwrap();
+    running.queue.push(request("a"));
+    receiver.wait_for(2).await;
+    // This time the file is as it was: the refusal stands.
+    running.queue.push(request("bb"));
+    running.queue.push(request("ccc"));
+    receiver.wait_for(4).await;
+    let (counters, status) = running.end().await;
+    assert_eq!((counters.pushed, dropped(&status)), (4, [0, 0, 2, 0]));
+    let tokens: Vec<bool> = receiver
+        .requests()
+        .iter()
+        .map(|request| request.head.contains("bearer new"))
+        .collect();
+    assert_eq!(tokens[1..], [true; 3]);
+}
+
+#[tokio::test]
 async fn a_receiver_that_never_answers_costs_one_time_limit_per_attempt() {
     let mut receiver = Receiver::start([Reply::Hang]).await;
     let running = Running::start_with(&receiver, Duration::from_millis(50), Duration::from_mins(10));
