@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn request(size: usize, samples: u64, sealed_at: Instant) -> SealedRequest {
+pub(in super::super) fn request(size: usize, samples: u64, sealed_at: Instant) -> SealedRequest {
     SealedRequest {
         bytes: vec![0; size].into(),
         protocol: Protocol::V1Snappy,
@@ -15,10 +15,24 @@ fn request(size: usize, samples: u64, sealed_at: Instant) -> SealedRequest {
     }
 }
 
-fn bounds(max_bytes: u64, max_age_seconds: u64) -> Bounds {
+pub(in super::super) fn bounds(max_bytes: u64, max_age_seconds: u64) -> Bounds {
     Bounds {
         max_bytes,
         max_age: Duration::from_secs(max_age_seconds),
+    }
+}
+
+/// A request that only the disk holds.
+pub(in super::super) fn left_by_an_earlier_run(bytes: u32, samples: u64, sealed_at: Instant) -> Entry {
+    Entry {
+        id: RequestId(FIRST_ID - 1),
+        protocol: Protocol::V1Snappy,
+        bytes,
+        offset: 16,
+        samples,
+        min_timestamp: 0,
+        max_timestamp: 0,
+        sealed_at,
     }
 }
 
@@ -73,6 +87,104 @@ fn a_request_larger_than_the_queue_is_counted() {
     queue.push(request(21, 5, now), now);
     assert_eq!(queue.status(now).dropped.get(DropReason::Full), 5);
     assert_eq!(leased_samples(&mut queue, now), None);
+}
+
+#[test]
+fn the_live_lane_takes_the_newest_beside_the_backlog() {
+    let now = Instant::now();
+    let mut queue = Queue::new(bounds(100, 60));
+    for samples in 1..=3 {
+        queue.push(request(10, samples, now), now);
+    }
+    let mut lease = |lane| {
+        let leased = queue.lease_at(lane, Reach::Next, now);
+        leased.map(|(id, request)| (id, request.samples))
+    };
+    let (newest, samples) = lease(Lane::Live).unwrap();
+    assert_eq!(samples, 3);
+    let (oldest, samples) = lease(Lane::Backlog).unwrap();
+    assert_eq!(samples, 1);
+    assert_eq!(
+        lease(Lane::Live),
+        Some((newest, 3)),
+        "a second lease answers the same one"
+    );
+    queue.push(request(10, 4, now), now);
+    queue.ack(newest);
+    queue.ack(oldest);
+    let mut lease = |lane| {
+        queue
+            .lease_at(lane, Reach::Next, now)
+            .map(|(_, request)| request.samples)
+    };
+    assert_eq!((lease(Lane::Live), lease(Lane::Backlog)), (Some(4), Some(2)));
+    queue.push(request(100, 5, now), now);
+    assert_eq!(
+        queue.status(now).dropped.total(),
+        5,
+        "both are leased, so there is no room"
+    );
+}
+
+#[test]
+fn a_disk_that_does_not_keep_up_costs_the_oldest_that_only_memory_holds() {
+    let now = Instant::now();
+    let mut queue = Queue::with_memory(bounds(1000, 60), 20);
+    queue.push(request(10, 1, now), now);
+    let (saved, _) = queue.unsaved(u64::MAX)[0];
+    queue.saved(saved.id, 16);
+    for samples in 2..=4 {
+        queue.push(request(10, samples, now), now);
+    }
+    let status = queue.status(now);
+    assert_eq!((status.samples, status.unsaved_samples), (1 + 3 + 4, 3 + 4));
+    assert_eq!(status.dropped.get(DropReason::Full), 2);
+}
+
+#[test]
+fn what_an_earlier_run_left_is_bounded_like_the_rest() {
+    let now = Instant::now();
+    let mut queue = Queue::new(bounds(25, 60));
+    queue.push(request(10, 1, now), now);
+    queue.inherit(vec![left_by_an_earlier_run(20, 5, now)], 7, now);
+    let status = queue.status(now);
+    assert_eq!((status.inherited, status.samples), (12, 1));
+    assert_eq!(status.dropped.get(DropReason::Full), 5);
+    assert_eq!(status.dropped.get(DropReason::Damaged), 7);
+}
+
+#[test]
+fn a_lower_age_limit_holds_for_what_already_waits() {
+    let now = Instant::now();
+    let mut queue = Queue::new(bounds(100, 60));
+    queue.push(request(10, 1, now), now);
+    queue.set_max_age(Duration::from_secs(5));
+    assert_eq!(leased_samples(&mut queue, now + Duration::from_secs(6)), None);
+    assert_eq!(queue.status(now).dropped.get(DropReason::Expired), 1);
+}
+
+/// An hour of 10,000 targets with the receiver down; `queue_footprint` of the examples shows the same of a whole process.
+#[test]
+fn an_hour_of_waiting_on_disk_takes_little_memory() {
+    let now = Instant::now();
+    let body = Bytes::from(vec![0; 53_000]);
+    let mut queue = Queue::with_memory(bounds(1 << 30, 86_400), crate::queue::MEMORY_BYTES);
+    for number in 0..25_000 {
+        let mut request = request(0, 2000, now);
+        request.bytes = body.clone();
+        queue.push(request, now);
+        if number % 35 == 0 {
+            for (entry, _) in queue.unsaved(u64::MAX) {
+                queue.saved(entry.id, 16);
+            }
+        }
+        assert!(queue.bytes_in_memory() < 8 << 20, "{} bytes", queue.bytes_in_memory());
+    }
+    let status = queue.status(now);
+    assert!(status.bytes > 1_000_000_000 && status.bytes <= 1 << 30);
+    assert_eq!(status.samples + status.dropped.total(), 25_000 * 2000);
+    assert_eq!(size_of::<Entry>(), 64);
+    assert!(queue.entries.capacity() * size_of::<Entry>() < 3 << 20);
 }
 
 #[derive(Debug, Clone)]
@@ -133,7 +245,7 @@ proptest! {
             let status = queue.status(now);
             prop_assert_eq!(sealed, pushed + status.dropped.total() + status.samples);
             prop_assert!(status.bytes <= 100);
-            prop_assert_eq!(status.requests == 0, status.bytes == 0 && status.samples == 0 && queue.requests.is_empty());
+            prop_assert_eq!(status.requests == 0, status.bytes == 0 && status.samples == 0 && queue.entries.is_empty());
         }
     }
 }
