@@ -56,7 +56,8 @@ impl QueueHandle {
             endpoint,
             folder: path.display().to_string(),
         };
-        handle.start(Keeper::new(handle.shared(), DiskFolder::new(path), at));
+        let keeper = Keeper::new(handle.shared(), DiskFolder::new(path), at);
+        handle.start(keeper.with_segments_for(bounds.max_bytes));
         handle
     }
 

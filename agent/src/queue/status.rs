@@ -185,3 +185,28 @@ pub struct QueueStatus {
     /// Where requests wait.
     pub storage: Storage,
 }
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_complains_about_is_recognised() {
+        for (errno, trouble) in [
+            (Errno::EAGAIN, Trouble::Locked),
+            (Errno::EROFS, Trouble::ReadOnly),
+            (Errno::ENOSPC, Trouble::NoSpace),
+            (Errno::EDQUOT, Trouble::NoSpace),
+            (Errno::EACCES, Trouble::Denied),
+            (Errno::EPERM, Trouble::Denied),
+            (Errno::ENOTDIR, Trouble::NotAFolder),
+            (Errno::EEXIST, Trouble::NotAFolder),
+            (Errno::EIO, Trouble::Failed),
+        ] {
+            assert_eq!(Trouble::of(&errno.into()), trouble, "{errno}");
+        }
+    }
+}

@@ -13,7 +13,7 @@ use super::folder::Folder;
 use super::ids::Ids;
 use super::position::{self, Position};
 use super::record::{HEADER_BYTES, Header, MAX_ID, Place};
-use super::segment::{self, BEGINNING_BYTES};
+use super::segment;
 
 /// A segment that has grown to this gets a successor.
 pub(super) const SEGMENT_BYTES: u64 = 4 << 20;
@@ -74,7 +74,8 @@ struct Segment {
     undone: BTreeSet<u64>,
 }
 
-/// The segment that grows.
+/// The segment that grows, until an append fails: then the next one goes to a new file, and this one can go when it is
+/// done.
 #[derive(Debug, Clone, Copy)]
 struct Active {
     first: u64,
@@ -184,6 +185,14 @@ impl<F: Folder> Store<F> {
     /// Appends records, whose numbers ascend, and waits for the disk; answers the offset of each. On failure none of them
     /// counts as written.
     pub(super) fn append(&mut self, records: &[Record]) -> io::Result<Vec<u64>> {
+        match self.try_append(records) {
+            // Where there is little room, what is done may take up most of it.
+            Err(_) if self.remove_done().unwrap_or(false) => self.try_append(records),
+            other => other,
+        }
+    }
+
+    fn try_append(&mut self, records: &[Record]) -> io::Result<Vec<u64>> {
         let Some(first) = records.first() else {
             return Ok(Vec::new());
         };
@@ -225,8 +234,12 @@ impl<F: Folder> Store<F> {
         self.active = Some(active);
         let written = self.folder.append(&name, &parts).and_then(|()| self.folder.sync(&name));
         if let Err(error) = written {
-            // Frees what was written; if that fails as well, it is done before the next attempt.
-            let _ = self.repair();
+            // Frees what was written; a file that does not even allow this is left to the reader, who knows by the name of
+            // the next one what counts, or, if nothing is confirmed in it, repaired before the next attempt.
+            let repaired = self.repair();
+            if repaired.is_err() && active.length > 0 {
+                self.active = None;
+            }
             return Err(error);
         }
         self.active = Some(Active {
@@ -246,13 +259,12 @@ impl<F: Folder> Store<F> {
             return Ok(());
         };
         let name = segment::name(active.first);
-        if active.length < BEGINNING_BYTES as u64 {
+        if active.length == 0 {
             self.folder.remove(&name)?;
-            self.active = None;
         } else {
             self.folder.truncate(&name, active.length)?;
-            self.active = Some(Active { torn: false, ..active });
         }
+        self.active = None;
         Ok(())
     }
 

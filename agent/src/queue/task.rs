@@ -18,12 +18,18 @@ use super::{RequestId, Storage, Trouble};
 
 /// Bytes of one flush at most; each ends with a sync, and a segment ends with one.
 const FLUSH_BYTES: u64 = SEGMENT_BYTES;
+/// A full queue has as many files at least, as long as they are not too small.
+const SEGMENTS: u64 = 16;
+const MIN_SEGMENT_BYTES: u64 = 64 << 10;
 /// Records that are read before others get their turn.
 const READS_AT_ONCE: usize = 16;
 /// What is done is noted on disk after this time, with whatever else was done meanwhile.
 const POSITION_DELAY: Duration = Duration::from_millis(50);
 /// A folder that cannot be used is tried again after this time.
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);
+/// A process that is about to end may still have the folder when its successor starts.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 /// Repeats of a log line come no more often.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
@@ -39,6 +45,7 @@ pub(super) struct Keeper<F: Folder> {
     shared: Arc<Shared>,
     at: Place,
     disk: Disk<F>,
+    started_at: Instant,
     retry_interval: Duration,
     segment_bytes: u64,
     /// No new request is written before.
@@ -99,6 +106,7 @@ impl<F: Folder> Keeper<F> {
             shared,
             at,
             disk: Disk::Closed(folder),
+            started_at: Instant::now(),
             retry_interval: RETRY_INTERVAL,
             segment_bytes: SEGMENT_BYTES,
             retry_at: None,
@@ -107,6 +115,14 @@ impl<F: Folder> Keeper<F> {
             position_due: None,
             trouble: None,
             losses: Losses::default(),
+        }
+    }
+
+    /// Lets a small queue have small files, for a file goes as a whole.
+    pub(super) fn with_segments_for(self, max_bytes: u64) -> Self {
+        Self {
+            segment_bytes: (max_bytes / SEGMENTS).clamp(MIN_SEGMENT_BYTES, SEGMENT_BYTES),
+            ..self
         }
     }
 
@@ -122,7 +138,7 @@ impl<F: Folder> Keeper<F> {
     /// Starts the thread; it ends by itself.
     pub(super) fn spawn(self) -> io::Result<()> {
         // The kernel shows fifteen bytes of it.
-        let name = format!("queue-{}", self.at.endpoint);
+        let name = format!("queue-{}", self.at.endpoint.replace('\0', ""));
         thread::Builder::new().name(name).spawn(move || self.run()).map(drop)
     }
 
@@ -205,7 +221,12 @@ impl<F: Folder> Keeper<F> {
             }
             Err((folder, error)) => {
                 self.disk = Disk::Closed(folder);
-                self.degrade(&error);
+                let locked = Trouble::of(&error) == Trouble::Locked;
+                if locked && self.started_at.elapsed() < LOCK_PATIENCE {
+                    self.retry_at = Some(Instant::now() + LOCK_INTERVAL);
+                } else {
+                    self.degrade(&error);
+                }
             }
         }
     }
@@ -283,12 +304,7 @@ impl<F: Folder> Keeper<F> {
             .iter()
             .map(|(entry, body)| record(entry, body.clone(), *numbers, now, wall))
             .collect();
-        let offsets = store.append(&records).and_then(|offsets| {
-            let offsets = offsets.into_iter().map(u32::try_from);
-            let offsets: Result<Vec<u32>, _> = offsets.collect();
-            offsets.map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))
-        });
-        match offsets {
+        match append(store, &records) {
             Ok(offsets) => {
                 self.shared.report(|state| {
                     for ((entry, _), offset) in unsaved.iter().zip(offsets) {
@@ -401,6 +417,22 @@ impl<F: Folder> Keeper<F> {
         let Place { endpoint, folder } = &self.at;
         let advice = Trouble::of(error).advice();
         warn!(endpoint, folder, %error, advice, "{what}");
+    }
+}
+
+/// Writes as many of the records as there is room for, the first at least; answers their offsets.
+fn append<F: Folder>(store: &mut Store<F>, mut records: &[Record]) -> io::Result<Vec<u32>> {
+    loop {
+        match store.append(records) {
+            Ok(offsets) => {
+                let offsets: Result<Vec<u32>, _> = offsets.into_iter().map(u32::try_from).collect();
+                return offsets.map_err(|_| io::ErrorKind::FileTooLarge.into());
+            }
+            Err(error) if records.len() > 1 && Trouble::of(&error) == Trouble::NoSpace => {
+                records = records.get(..records.len() / 2).unwrap_or_default();
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -148,6 +148,83 @@ async fn without_a_folder_nothing_outlives_the_end_and_the_status_says_so() {
     assert_eq!(drain(&queue).await, [7]);
 }
 
+/// Tells the test below that it runs inside a small file system.
+#[cfg(target_os = "linux")]
+const SMALL_FOLDER: &str = "XPROBER_TEST_SMALL_FOLDER";
+
+/// Runs itself once more in a mount namespace, on 256 kB of tmpfs; util-linux's `unshare` makes it, as for `make e2e`.
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn a_file_system_that_is_really_full_takes_what_fits_and_the_rest_when_there_is_room() {
+    if let Some(folder) = std::env::var_os(SMALL_FOLDER) {
+        return fill(Path::new(&folder)).await;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let test =
+        "queue::handle::tests::a_file_system_that_is_really_full_takes_what_fits_and_the_rest_when_there_is_room";
+    let script = r#"mount -t tmpfs -o size=256k tmpfs "$1" && exec "$0" --exact "$2" --nocapture"#;
+    let mut command = tokio::process::Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]);
+    command
+        .arg(std::env::current_exe().unwrap())
+        .arg(folder.path())
+        .arg(test);
+    command.env(SMALL_FOLDER, folder.path()).kill_on_drop(true);
+    let output = tokio::time::timeout(Duration::from_mins(1), command.output())
+        .await
+        .unwrap()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && printed.contains("1 passed"), "{output:?}");
+}
+
+#[cfg(target_os = "linux")]
+async fn fill(folder: &Path) {
+    let large = |number: u64| SealedRequest {
+        bytes: vec![b'x'; 10_000].into(),
+        ..request(number)
+    };
+    let queue = open(folder);
+    (1..=10).for_each(|number| queue.push(large(number)));
+    wait_for(&queue, |status| status.unsaved_samples == 0 && status.storage.is_disk()).await;
+    (11..=60).for_each(|number| queue.push(large(number)));
+    let full = Storage::Degraded(Trouble::NoSpace);
+    wait_for(&queue, |status| status.storage == full).await;
+    let status = queue.status();
+    assert_eq!(status.samples, (1..=60).sum::<u64>(), "{status:?}");
+    assert!(
+        status.unsaved_samples < (20..=60).sum::<u64>(),
+        "what fits is written: {status:?}"
+    );
+    // What is done makes room, and the room is used.
+    for number in 1..=10 {
+        let (id, leased) = queue.lease().await.unwrap();
+        assert_eq!(leased.samples, number);
+        queue.ack(id);
+    }
+    wait_for(&queue, |now| now.unsaved_samples < status.unsaved_samples).await;
+    let remount = ["-o", "remount,size=4m"];
+    let mut mount = std::process::Command::new("mount");
+    assert!(mount.args(remount).arg(folder).status().unwrap().success());
+    queue.finish().await;
+    assert_eq!(queue.status().unsaved_samples, 0);
+    drop(queue);
+    let queue = open(folder);
+    queue.close();
+    for number in 11..=60 {
+        let (id, leased) = queue.lease().await.unwrap();
+        assert_eq!(
+            leased,
+            SealedRequest {
+                sealed_at: leased.sealed_at,
+                ..large(number)
+            }
+        );
+        queue.ack(id);
+    }
+    assert_eq!(queue.lease().await, None);
+}
+
 /// A disk whose writes take until told otherwise.
 struct HungDisk {
     disk: SimulatedDisk,

@@ -196,9 +196,9 @@ fn what_an_earlier_run_left_goes_before_what_is_pushed_now_also_when_the_folder_
     let run = Run::start(&disk);
     (1..=5).for_each(|number| run.push(number));
     run.end();
-    disk.fail(0..1, io::ErrorKind::WouldBlock);
+    disk.fail(0..1, io::ErrorKind::PermissionDenied);
     let mut run = Run::start(&disk);
-    assert_eq!(run.storage(), Storage::Degraded(Trouble::Locked));
+    assert_eq!(run.storage(), Storage::Degraded(Trouble::Denied));
     (6..=8).for_each(|number| run.push(number));
     assert_eq!(run.take(Lane::Backlog), Some(6), "memory works meanwhile");
     run.settle();
@@ -225,6 +225,34 @@ fn a_full_disk_leaves_a_queue_in_memory_until_there_is_room() {
     assert_eq!(run.drain(), [1, 2, 3, 4, 5, 6]);
     let dropped = run.end().dropped;
     assert_eq!(dropped.total(), 0);
+}
+
+#[test]
+fn a_file_of_done_requests_goes_when_there_is_no_room_for_new_ones() {
+    let disk = SimulatedDisk::default();
+    let mut run = Run::start(&disk);
+    run.push(1);
+    run.settle();
+    let first = disk.names();
+    assert_eq!(run.take(Lane::Backlog), Some(1));
+    run.turn();
+    assert_eq!(disk.names(), first, "it still grows");
+    disk.fail(0..1, io::ErrorKind::StorageFull);
+    run.push(2);
+    run.turn();
+    assert_eq!((run.storage(), run.status().unsaved_samples), (Storage::Disk, 0));
+    assert!(!disk.names().contains(&first[0]), "{:?}", disk.names());
+}
+
+#[test]
+fn a_folder_that_the_last_process_still_has_is_waited_for() {
+    let disk = SimulatedDisk::default();
+    disk.fail(0..1, io::ErrorKind::WouldBlock);
+    let mut run = Run::start(&disk);
+    assert_eq!(run.storage(), Storage::Opening);
+    run.keeper.retry_at = Some(Instant::now());
+    run.turn();
+    assert_eq!(run.storage(), Storage::Disk);
 }
 
 #[test]
