@@ -21,9 +21,6 @@ use crate::wire::{Encoder, EncoderSettings, Protocol};
 /// The `job` label of everything that an agent pushes.
 const JOB: &str = "xprober";
 
-/// Bytes of requests that wait for one endpoint without a disk.
-const MAX_MEMORY_BYTES: u64 = 64 << 20;
-
 /// Whose samples these are; becomes labels of every series.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -42,19 +39,23 @@ pub struct Totals {
     pub endpoints: BTreeMap<String, EndpointTotals>,
 }
 
-/// What became of the samples for one endpoint; `sealed = pushed + dropped + left`.
+/// What became of the samples for one endpoint; `sealed + inherited = pushed + dropped + left`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EndpointTotals {
     /// Samples that were put into the queue, stale markers among them.
     pub sealed: u64,
     /// Stale markers among the sealed samples.
     pub stale_markers: u64,
+    /// Samples that an earlier run left in the queue.
+    pub inherited: u64,
     /// Samples that the endpoint took.
     pub pushed: u64,
     /// Samples that were given up, by reason.
     pub dropped: BTreeMap<&'static str, u64>,
-    /// Samples still queued when the drain time was over; lost unless the queue is on disk.
+    /// Samples still queued at the end.
     pub left: u64,
+    /// Samples among them that no disk holds: they are lost.
+    pub unsaved: u64,
 }
 
 impl Totals {
@@ -65,8 +66,10 @@ impl Totals {
         for endpoint in self.endpoints.values() {
             sum.sealed += endpoint.sealed;
             sum.stale_markers += endpoint.stale_markers;
+            sum.inherited += endpoint.inherited;
             sum.pushed += endpoint.pushed;
             sum.left += endpoint.left;
+            sum.unsaved += endpoint.unsaved;
             for (reason, samples) in &endpoint.dropped {
                 *sum.dropped.entry(reason).or_default() += samples;
             }
@@ -81,9 +84,11 @@ impl EndpointTotals {
         Self {
             sealed: end.sealed,
             stale_markers: end.stale_markers,
+            inherited: end.queue.inherited,
             pushed: end.push.counters.pushed,
             dropped: dropped.into_iter().filter(|(_, samples)| *samples > 0).collect(),
             left: end.queue.samples,
+            unsaved: end.queue.unsaved_samples,
         }
     }
 }
@@ -126,14 +131,9 @@ impl Endpoint {
 
 fn open_queue(remote_write: &RemoteWrite, directory: Option<&Path>) -> QueueHandle {
     let name = remote_write.name.as_str();
-    let bounds = &remote_write.queue;
-    let max_bytes = match directory {
-        Some(_) => bounds.max_bytes,
-        None => bounds.max_bytes.min(MAX_MEMORY_BYTES),
-    };
     let bounds = Bounds {
-        max_bytes,
-        max_age: bounds.max_age,
+        max_bytes: remote_write.queue.max_bytes,
+        max_age: remote_write.queue.max_age,
     };
     let folder = directory.map(|directory| directory.join(name));
     QueueHandle::open(QueueSettings::new(name, bounds, folder))
@@ -228,8 +228,10 @@ impl Pipeline {
             info!(
                 endpoint = name,
                 sealed = of_endpoint.sealed,
+                inherited = of_endpoint.inherited,
                 pushed = of_endpoint.pushed,
                 left = of_endpoint.left,
+                unsaved = of_endpoint.unsaved,
                 dropped = ?of_endpoint.dropped,
                 "pushing ended"
             );

@@ -124,9 +124,11 @@ pub async fn run(settings: AgentSettings, identity: Identity, shutdown: Cancella
     info!(
         sealed = sum.sealed,
         stale_markers = sum.stale_markers,
+        inherited = sum.inherited,
         pushed = sum.pushed,
         dropped = sum.dropped.values().sum::<u64>(),
         left = sum.left,
+        unsaved = sum.unsaved,
         "agent stopped"
     );
     result.map(|()| totals)

@@ -216,6 +216,10 @@ catalogue! {
         "Age of the oldest request that waits, 0 when none does.";
     AGENT_QUEUE_ON_DISK: Gauge Endpoint "xprober_agent_queue_on_disk" "",
         "1 if what waits is kept on disk, 0 if in memory, where a restart loses it.";
+    AGENT_QUEUE_DEGRADED: Gauge Endpoint "xprober_agent_queue_degraded" ["reason"] "",
+        "1 while the folder of the queue cannot be used, with the reason: locked, denied, hung, ...; absent while all is well.";
+    AGENT_SAMPLES_INHERITED: Counter Endpoint "xprober_agent_samples_inherited_total" "",
+        "Samples that an earlier run left in the queue on disk.";
     AGENT_SAMPLES_SEALED: Counter Endpoint "xprober_agent_samples_sealed_total" "",
         "Samples that were put into the queue, stale markers among them.";
     AGENT_STALE_MARKERS: Counter Endpoint "xprober_agent_stale_markers_sealed_total" "",
@@ -223,7 +227,7 @@ catalogue! {
     AGENT_SAMPLES_PUSHED: Counter Endpoint "xprober_agent_samples_pushed_total" "",
         "Samples that the endpoint took.";
     AGENT_SAMPLES_DROPPED: Counter Endpoint "xprober_agent_samples_dropped_total" ["reason"] "",
-        "Samples that were given up, by reason: full, expired, rejected or clock.";
+        "Samples that were given up, by reason: full, expired, rejected, clock or damaged.";
     AGENT_PUSH_ATTEMPTS: Counter Endpoint "xprober_agent_push_attempts_total" ["result"] "",
         "Requests to the endpoint, by what their answer led to: ok, retry or drop.";
     AGENT_PUSH_FAILURES: Counter Endpoint "xprober_agent_push_failures_total" ["reason"] "",

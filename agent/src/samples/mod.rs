@@ -147,7 +147,7 @@ impl EndpointState {
     pub const fn dropped(&self, reason: DropReason) -> u64 {
         let in_part = match reason {
             DropReason::Rejected => self.push.partly_rejected,
-            DropReason::Full | DropReason::Expired | DropReason::Clock => 0,
+            DropReason::Full | DropReason::Expired | DropReason::Clock | DropReason::Damaged => 0,
         };
         self.queue.dropped.get(reason) + in_part
     }

@@ -76,6 +76,10 @@ fn about_endpoint(endpoint: &EndpointState) -> Group<'_> {
     group.count(&c::AGENT_QUEUE_REQUESTS, Part::Whole, queue.requests as u64);
     group.time(&c::AGENT_QUEUE_OLDEST_AGE, Part::Whole, Some(queue.oldest_age));
     group.count(&c::AGENT_QUEUE_ON_DISK, Part::Whole, u64::from(queue.storage.is_disk()));
+    if let Some(trouble) = queue.storage.trouble() {
+        group.count(&c::AGENT_QUEUE_DEGRADED, Part::Text(trouble.as_str()), 1);
+    }
+    group.count(&c::AGENT_SAMPLES_INHERITED, Part::Whole, queue.inherited);
     group.count(&c::AGENT_SAMPLES_SEALED, Part::Whole, endpoint.sealed);
     group.count(&c::AGENT_STALE_MARKERS, Part::Whole, endpoint.stale_markers);
     group.count(&c::AGENT_SAMPLES_PUSHED, Part::Whole, push.counters.pushed);

@@ -16,6 +16,7 @@ use crate::ledger::tests::{echo, http, line, target};
 use crate::plan::Change;
 use crate::probe::{EchoResult, HttpFailure};
 use crate::push::FailureReason;
+use crate::queue::{Storage, Trouble};
 
 pub(crate) fn agent(now: Instant) -> AgentState {
     AgentState {
@@ -48,7 +49,10 @@ fn endpoint() -> EndpointState {
     push.failures.count(FailureReason::Tls);
     EndpointState {
         name: "default".to_owned(),
-        queue: QueueStatus::default(),
+        queue: QueueStatus {
+            storage: Storage::Degraded(Trouble::NoSpace),
+            ..QueueStatus::default()
+        },
         sealed: 100,
         stale_markers: 1,
         push,
