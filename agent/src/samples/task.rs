@@ -1,20 +1,21 @@
 //! The loop that counts events and says at every interval what was counted.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant as Deadline, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 use xprober_config::agent::Detail;
 
-use super::batch::{Batch, Cutter, Sealer};
 use super::series::SeriesSet;
 use super::{AgentState, EngineCounters, Event, snapshot};
 use crate::ledger::Ledger;
 use crate::plan::PlanStatus;
 use crate::push::PushCounters;
-use crate::queue::QueueHandle;
+use crate::queue::{QueueHandle, SealedRequest};
+use crate::wire::{Encoder, EncoderSettings, Histograms, Protocol};
 
 /// Events taken from the channel at once.
 const EVENTS_AT_ONCE: usize = 256;
@@ -93,16 +94,15 @@ struct Sampler {
     push: watch::Receiver<PushCounters>,
     ledger: Ledger,
     series: SeriesSet,
-    cutter: Cutter,
+    encoder: Encoder,
     outlet: Outlet,
     max_lateness: Duration,
     skipped_ticks: u64,
     engine: EngineCounters,
 }
 
-/// Seals batches into the queue and counts them.
+/// Puts requests into the queue and counts them.
 struct Outlet {
-    sealer: Sealer,
     queue: QueueHandle,
     sealed: Sealed,
 }
@@ -118,10 +118,14 @@ impl Sampler {
             plan,
             push,
             ledger: Ledger::default(),
-            series: SeriesSet::new(sampling.common.clone()),
-            cutter: Cutter::new(sampling.max_samples_per_request),
+            series: SeriesSet::new(sampling.common.clone(), unix_millis()),
+            encoder: Encoder::new(&EncoderSettings {
+                protocol: Protocol::V1Snappy,
+                histograms: Histograms::Classic,
+                labels: BTreeMap::new(),
+                max_samples: sampling.max_samples_per_request,
+            }),
             outlet: Outlet {
-                sealer: Sealer::default(),
                 queue,
                 sealed: Sealed::default(),
             },
@@ -154,8 +158,8 @@ impl Sampler {
         for group in snapshot(&self.ledger, &agent, self.sampling.detail, now) {
             let samples = self.series.stamp(&group);
             let mut sealed = false;
-            self.cutter.append(samples, |batch| {
-                self.outlet.seal(batch, now);
+            self.encoder.append(samples, now, |request| {
+                self.outlet.push(request);
                 sealed = true;
             });
             if sealed {
@@ -179,9 +183,9 @@ impl Sampler {
     fn end_snapshot(&mut self, now: Instant) {
         self.series.end(|ended| {
             self.outlet.sealed.stale_markers += ended.len() as u64;
-            self.cutter.append(ended, |batch| self.outlet.seal(batch, now));
+            self.encoder.append(ended, now, |request| self.outlet.push(request));
         });
-        self.cutter.finish(|batch| self.outlet.seal(batch, now));
+        self.encoder.finish(now, |request| self.outlet.push(request));
     }
 
     fn state(&mut self) -> AgentState {
@@ -200,14 +204,9 @@ impl Sampler {
 }
 
 impl Outlet {
-    fn seal(&mut self, batch: &Batch, now: Instant) {
-        match self.sealer.seal(batch, now) {
-            Ok(request) => {
-                self.sealed.samples += request.samples;
-                self.queue.push(request);
-            }
-            Err(error) => error!(samples = batch.samples, %error, "batch could not be compressed"),
-        }
+    fn push(&mut self, request: SealedRequest) {
+        self.sealed.samples += request.samples;
+        self.queue.push(request);
     }
 }
 
