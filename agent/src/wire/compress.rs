@@ -5,7 +5,8 @@ use zstd::bulk;
 
 use super::Protocol;
 
-/// Chosen by `examples/wire_cost.rs`: see there.
+/// Bytes and nanoseconds per sample on a request of ours, by level: -1 takes 8.2 and 44, 1 7.9 and 50, 3 8.2 and 61, 5 7.9
+/// and 376, 9 7.2 and 606.
 const ZSTD_LEVEL: i32 = 1;
 
 /// Largest message that is read back, 64 MiB: four times what is ever written.

@@ -8,7 +8,7 @@
 mod neighbour;
 
 use hashbrown::HashMap;
-use prost::encoding::{encode_varint, encoded_len_varint};
+use prost::encoding::{decode_varint, encode_varint, encoded_len_varint};
 
 use super::field::{Field, Fields, Malformed, Value, field_bytes, put_bytes};
 use super::label;
@@ -204,24 +204,19 @@ fn read_labels(series: &[u8], symbols: &[&[u8]], labels: &mut Vec<u8>) -> Result
         else {
             continue;
         };
-        let mut next = || {
-            let number = prost::encoding::decode_varint(&mut refs).map_err(|_| Malformed)?;
-            let symbol = usize::try_from(number).ok().and_then(|number| symbols.get(number));
-            Ok((*symbol.ok_or(Malformed)?, refs.is_empty()))
-        };
-        loop {
-            let (name, last) = next()?;
-            if last {
-                return Err(Malformed);
-            }
-            let (value, last) = next()?;
+        while !refs.is_empty() {
+            let name = next_symbol(&mut refs, symbols)?;
+            let value = next_symbol(&mut refs, symbols)?;
             label::put(labels, name, value);
-            if last {
-                break;
-            }
         }
     }
     Ok(())
+}
+
+fn next_symbol<'a>(refs: &mut &[u8], symbols: &[&'a [u8]]) -> Result<&'a [u8], Malformed> {
+    let number = decode_varint(refs).map_err(|_| Malformed)?;
+    let number = usize::try_from(number).map_err(|_| Malformed)?;
+    symbols.get(number).copied().ok_or(Malformed)
 }
 
 fn read_number<'a>(labels: &'a [u8], sample: &[u8]) -> Result<Sample<'a>, Malformed> {
