@@ -16,7 +16,7 @@ use crate::push::{self, PushError, PushStatus};
 use crate::queue::{Bounds, DropReason, QueueHandle, QueueSettings};
 use crate::samples::task::{Outlet, Sampling, Sealed};
 use crate::samples::{self, EndpointState, Event};
-use crate::wire::{Encoder, EncoderSettings, Protocol};
+use crate::wire::{Encoder, EncoderSettings, Histograms, Protocol};
 
 /// The `job` label of everything that an agent pushes.
 const JOB: &str = "xprober";
@@ -115,14 +115,14 @@ impl Endpoint {
     fn new(remote_write: &RemoteWrite, settings: &AgentSettings, version: &str) -> Result<Self, PushError> {
         let encoder = EncoderSettings {
             protocol: Protocol::V1Snappy,
-            histograms: remote_write.histograms,
+            histograms: remote_write.histograms.into(),
             labels: remote_write.labels.clone(),
             max_samples: settings.push.max_samples_per_request,
         };
         let pushing = Pushing::new(remote_write, version, settings.drain_timeout)?;
         Ok(Self {
             name: remote_write.name.to_string(),
-            encoder: Encoder::new(encoder),
+            encoder: Encoder::new(&encoder),
             pushing,
             queue: open_queue(remote_write, settings.queue_directory.as_deref()),
         })
@@ -160,6 +160,10 @@ impl Pipeline {
             common: [JOB.to_owned(), agent_id.to_string(), region.to_string()],
             version,
             interval: settings.push.interval,
+            native_histograms: settings
+                .remote_write
+                .iter()
+                .any(|endpoint| Histograms::from(endpoint.histograms).has_native()),
             detail: settings.detail,
             close_timeout: settings.drain_timeout / 2,
         };

@@ -36,14 +36,14 @@ fn start_all(endpoints: &[RemoteWrite], interval: Duration) -> Running {
         rejected: BTreeMap::new(),
     });
     let (event_sender, events) = mpsc::channel(16);
-    let endpoints = endpoints.iter().map(|remote_write| {
+    let made = endpoints.iter().map(|remote_write| {
         let mut pushing = Pushing::new(remote_write, "1.2.3", Duration::from_secs(10)).unwrap();
         pushing.backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(20));
         Endpoint {
             name: remote_write.name.to_string(),
-            encoder: Encoder::new(EncoderSettings {
+            encoder: Encoder::new(&EncoderSettings {
                 protocol: Protocol::V1Snappy,
-                histograms: remote_write.histograms,
+                histograms: remote_write.histograms.into(),
                 labels: remote_write.labels.clone(),
                 max_samples: 40,
             }),
@@ -56,10 +56,13 @@ fn start_all(endpoints: &[RemoteWrite], interval: Duration) -> Running {
             common: [JOB.to_owned(), "vm1".to_owned(), "region-a".to_owned()],
             version: "1.2.3",
             interval,
+            native_histograms: endpoints
+                .iter()
+                .any(|endpoint| Histograms::from(endpoint.histograms).has_native()),
             detail: Detail::Target,
             close_timeout: Duration::from_millis(100),
         },
-        endpoints: endpoints.collect(),
+        endpoints: made.collect(),
         plan,
         events,
     };

@@ -34,9 +34,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Files with secrets and certificates are looked at no more often.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// An `io.prometheus.write.v2.Request` with nothing in it but the empty symbol that the table begins with (field 4).
-const EMPTY_V2: [u8; 2] = [0x22, 0x00];
-
 /// Sends requests to one endpoint.
 ///
 /// Redirects are not followed (a POST would turn into a GET), and proxies of the environment are not used: samples go
@@ -135,10 +132,7 @@ impl Client {
                 url.query_pairs_mut().append_pair("get_vm_proto_version", "1");
                 self.request(Method::GET, url, &[], Bytes::new())
             }
-            Check::EmptyV2 => match snap::raw::Encoder::new().compress_vec(&EMPTY_V2) {
-                Ok(body) => self.post(Protocol::V2Snappy, body.into(), 0),
-                Err(error) => Err(Failure::new(FailureReason::Protocol, error.to_string())),
-            },
+            Check::EmptyV2 => self.post(Protocol::V2Snappy, Protocol::V2Snappy.empty_request(), 0),
         };
         self.execute(request, Body::Always).await
     }
@@ -147,7 +141,7 @@ impl Client {
         let headers = [
             ("content-encoding", protocol.content_encoding()),
             ("content-type", protocol.content_type()),
-            ("x-prometheus-remote-write-version", protocol.version()),
+            ("x-prometheus-remote-write-version", protocol.version_header()),
         ];
         let mut request = self.request(Method::POST, self.url.clone(), &headers, body)?;
         if attempt > 0 {

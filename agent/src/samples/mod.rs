@@ -1,7 +1,7 @@
 //! From the ledger to samples: what was counted in, one group of values per subject out.
 //!
 //! ```text
-//!   Ledger + AgentState --snapshot--> Group --SeriesSet--> Samples --Cutter--> Batch --Sealer--> SealedRequest
+//!   Ledger + AgentState --snapshot--> Group --SeriesSet--> Samples --[wire]--> SealedRequest
 //! ```
 //!
 //! A group holds what is said about one subject (a region, a target, a line, the agent). Groups pass one by one, so that
@@ -20,9 +20,11 @@ pub mod label;
 
 pub mod shape;
 
-pub mod series;
+pub mod sample;
 
-pub mod batch;
+mod native;
+
+pub mod series;
 
 pub mod task;
 
@@ -32,6 +34,7 @@ pub use event::{EngineCounters, Event};
 pub use snapshot::snapshot;
 pub use subject::Subject;
 
+use crate::ledger::Exponential;
 use crate::ledger::histogram::le;
 use crate::plan::PlanStatus;
 use crate::probe::{HttpReason, Outcome, Reason, Stage};
@@ -50,6 +53,8 @@ pub enum Part {
     Sum,
     /// The count of a histogram.
     Count,
+    /// A histogram as one native series.
+    Native,
     /// The one with this `outcome`.
     Outcome(Outcome),
     /// The one with this `outcome` and `reason`.
@@ -69,16 +74,20 @@ impl Part {
             Self::Bucket(_) => "_bucket",
             Self::Sum => "_sum",
             Self::Count => "_count",
-            Self::Whole | Self::Outcome(_) | Self::Reason(..) | Self::Stage(_) | Self::Failure(..) | Self::Text(_) => {
-                ""
-            }
+            Self::Whole
+            | Self::Native
+            | Self::Outcome(_)
+            | Self::Reason(..)
+            | Self::Stage(_)
+            | Self::Failure(..)
+            | Self::Text(_) => "",
         }
     }
 
     /// Values of the metric's own labels, in the metric's order; `le` for a bucket. Empty ones are left out.
     fn label_values(self) -> [&'static str; MAX_OWN_LABELS] {
         match self {
-            Self::Whole | Self::Sum | Self::Count => ["", ""],
+            Self::Whole | Self::Sum | Self::Count | Self::Native => ["", ""],
             Self::Bucket(bucket) => [le(bucket), ""],
             Self::Outcome(outcome) => [outcome.as_str(), ""],
             Self::Reason(outcome, reason) => [outcome.as_str(), reason.as_str()],
@@ -96,7 +105,7 @@ pub struct Value {
     pub metric: &'static Metric,
     /// Which of the metric's series.
     pub part: Part,
-    /// The number, in the metric's unit.
+    /// The number, in the metric's unit; of a native histogram its count.
     pub value: f64,
 }
 
@@ -107,6 +116,8 @@ pub struct Group<'a> {
     pub subject: Subject<'a>,
     /// The values, in the order of the catalogue.
     pub values: Vec<Value>,
+    /// What the value with [`Part::Native`] stands for, and its sum in the metric's unit.
+    pub native: Option<(&'a Exponential, f64)>,
 }
 
 /// What the agent knows of itself at the time of a snapshot.
@@ -154,4 +165,4 @@ impl EndpointState {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -101,7 +101,7 @@ fn about_endpoint(endpoint: &EndpointState) -> Group<'_> {
     group
 }
 
-fn about_region<'a>(key: &'a RegionKey, region: &RegionLedger) -> Group<'a> {
+fn about_region<'a>(key: &'a RegionKey, region: &'a RegionLedger) -> Group<'a> {
     let mut group = Group::new(Subject::region(key), BOUNDS + 16);
     group.histogram(&catalogue::RTT, region.rtt());
     for outcome in Outcome::ALL {
@@ -181,6 +181,7 @@ impl<'a> Group<'a> {
         Self {
             subject,
             values: Vec::with_capacity(values),
+            native: None,
         }
     }
 
@@ -198,13 +199,17 @@ impl<'a> Group<'a> {
         }
     }
 
-    fn histogram(&mut self, metric: &'static Metric, histogram: &Histogram) {
+    fn histogram(&mut self, metric: &'static Metric, histogram: &'a Histogram) {
         for (bucket, count) in histogram.cumulative().enumerate() {
             self.count(metric, Part::Bucket(bucket), count);
         }
         debug_assert_eq!(self.values.len(), BOUNDS + 1, "one bucket per bound and one above");
         self.time(metric, Part::Sum, Some(histogram.sum()));
         self.count(metric, Part::Count, histogram.count());
+        if let Some(exponential) = histogram.exponential() {
+            self.count(metric, Part::Native, exponential.count());
+            self.native = Some((exponential, seconds(histogram.sum())));
+        }
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Sampling {
     pub version: &'static str,
     /// Time between two snapshots.
     pub interval: Duration,
+    /// Whether any endpoint is sent native histograms.
+    pub native_histograms: bool,
     /// How much is said per target.
     pub detail: Detail,
     /// How long the event channel may stay open after the shutdown began.
@@ -114,8 +116,12 @@ impl Sampler {
     fn new(sampling: Sampling, plan: watch::Receiver<PlanStatus>, outlets: Vec<Outlet>) -> Self {
         Self {
             plan,
-            ledger: Ledger::default(),
-            series: SeriesSet::new(sampling.common.clone()),
+            ledger: if sampling.native_histograms {
+                Ledger::with_exponential_buckets()
+            } else {
+                Ledger::default()
+            },
+            series: SeriesSet::new(sampling.common.clone(), unix_millis()),
             outlets,
             sampling,
             max_lateness: Duration::ZERO,
@@ -148,33 +154,33 @@ impl Sampler {
             let samples = self.series.stamp(&group);
             let mut sealed = false;
             for outlet in &mut self.outlets {
-                sealed |= outlet.append(samples);
+                sealed |= outlet.append(samples, now);
             }
             if sealed {
                 // A large snapshot must not hold up those who share the thread.
                 tokio::task::yield_now().await;
             }
         }
-        self.end_snapshot();
+        self.end_snapshot(now);
     }
 
     /// Takes the last snapshot, then ends every series.
     async fn finish(mut self) -> Vec<Sealed> {
         self.sample().await;
         self.series.begin(unix_millis());
-        self.end_snapshot();
+        self.end_snapshot(Instant::now());
         self.outlets.into_iter().map(Outlet::close).collect()
     }
 
-    fn end_snapshot(&mut self) {
+    fn end_snapshot(&mut self, now: Instant) {
         let outlets = &mut self.outlets;
         self.series.end(|ended| {
             for outlet in &mut *outlets {
-                outlet.sealed.stale_markers += ended.len() as u64;
-                outlet.append(ended);
+                outlet.sealed.stale_markers += outlet.encoder.takes(ended) as u64;
+                outlet.append(ended, now);
             }
         });
-        self.outlets.iter_mut().for_each(Outlet::flush);
+        self.outlets.iter_mut().for_each(|outlet| outlet.flush(now));
     }
 
     fn state(&mut self) -> AgentState {
@@ -196,23 +202,23 @@ impl Outlet {
     }
 
     /// Takes the samples of a group; tells whether a request became full.
-    fn append(&mut self, samples: &Samples) -> bool {
+    fn append(&mut self, samples: &Samples, now: Instant) -> bool {
         let before = self.sealed.samples;
         let Self {
             encoder, queue, sealed, ..
         } = self;
-        encoder.append(samples, |request| {
+        encoder.append(samples, now, |request| {
             sealed.samples += request.samples;
             queue.push(request);
         });
         self.sealed.samples > before
     }
 
-    fn flush(&mut self) {
+    fn flush(&mut self, now: Instant) {
         let Self {
             encoder, queue, sealed, ..
         } = self;
-        encoder.finish(|request| {
+        encoder.finish(now, |request| {
             sealed.samples += request.samples;
             queue.push(request);
         });

@@ -9,7 +9,7 @@ use xprober_proto::remote_write::TimeSeries;
 use xprober_proto::{ProbeKind, ProbeSpec, Revision, Target};
 
 use super::catalogue::Scope;
-use super::series::SeriesSet;
+use super::series::{Sample, SampleValue, SeriesSet};
 use super::*;
 use crate::ledger::Ledger;
 use crate::ledger::tests::{echo, http, line, target};
@@ -97,14 +97,21 @@ fn said<'a>(ledger: &'a Ledger, agent: &'a AgentState, now: Instant) -> Vec<Grou
 
 /// The series of a snapshot, decoded, with their values.
 fn stamped(groups: &[Group<'_>]) -> Vec<(TimeSeries, f64)> {
-    let mut set = SeriesSet::new(["xprober", "vm1", "region-a"].map(str::to_owned));
+    let mut set = SeriesSet::new(["xprober", "vm1", "region-a"].map(str::to_owned), 0);
     set.begin(0);
     let mut all = Vec::new();
     for group in groups {
         let samples = set.stamp(group).iter();
-        all.extend(samples.map(|sample| (TimeSeries::decode(sample.labels).unwrap(), sample.value)));
+        all.extend(samples.map(|sample| (TimeSeries::decode(sample.labels).unwrap(), number(&sample))));
     }
     all
+}
+
+fn number(sample: &Sample<'_>) -> f64 {
+    match sample.value {
+        SampleValue::Number(value) | SampleValue::Classic(value) => value,
+        SampleValue::Native(message) => panic!("a native histogram that nobody asked for: {message:?}"),
+    }
 }
 
 /// One line per series as Prometheus shows it: `name{label="value",...} value`.

@@ -116,27 +116,88 @@ async fn a_receiver_that_is_away_gets_no_data_before_it_was_asked() {
     assert_eq!(status.failures.get(FailureReason::Closed), 1);
 }
 
-/// Needs a way from the refused spelling to Remote-Write 1.0, so what is refused stays what it is here.
+/// A request of one series with one sample, in Remote-Write 1.0 with snappy.
+fn sealed() -> SealedRequest {
+    use prost::Message as _;
+    use xprober_proto::remote_write::{Label, Sample, TimeSeries, WriteRequest};
+    let label = |name: &str, value: &str| Label {
+        name: name.to_owned(),
+        value: value.to_owned(),
+    };
+    let message = WriteRequest {
+        timeseries: vec![TimeSeries {
+            labels: vec![label("__name__", "xprober_target_up"), label("job", "xprober")],
+            samples: vec![Sample {
+                value: 1.0,
+                timestamp: 7,
+            }],
+            ..TimeSeries::default()
+        }],
+    };
+    let bytes = snap::raw::Encoder::new()
+        .compress_vec(&message.encode_to_vec())
+        .unwrap();
+    SealedRequest {
+        bytes: bytes.into(),
+        samples: 1,
+        ..request("")
+    }
+}
+
 #[tokio::test]
-async fn what_was_taken_and_not_stored_is_not_counted_as_pushed() {
-    let script = vec![WRITTEN, OK];
+async fn what_was_taken_and_not_stored_is_sent_again_as_rw1() {
+    for refusal in [OK, Reply::Status(415, "", ""), Reply::Status(400, "", "")] {
+        let mut receiver = Receiver::start([WRITTEN, refusal]).await;
+        let running = Running::start_keys(&receiver, "protocol: rw2");
+        let sealed = sealed();
+        running.queue.push(sealed.clone());
+        receiver.wait_for(3).await;
+        let status = running.status.clone();
+        let (counters, left) = running.end().await;
+        let expected = ["post 2.0.0 snappy", "post 2.0.0 snappy", "post 0.1.0 snappy"];
+        assert_eq!(spellings(&receiver), expected);
+        let last = receiver.requests().pop().unwrap();
+        assert_eq!(last.body, sealed.bytes, "what was sealed, byte for byte");
+        assert_eq!((counters.pushed, counters.ok, left.requests), (1, 1, 0));
+        let status = status.borrow();
+        assert_eq!(status.failures.get(FailureReason::Unsupported), 1);
+        assert_eq!(status.protocol, Protocol::V1Snappy);
+    }
+}
+
+#[tokio::test]
+async fn a_switch_of_protocol_respells_what_waits() {
+    let mut receiver = Receiver::start([Reply::Status(200, "", "1"), OK]).await;
+    let running = Running::start_keys(&receiver, "protocol: zstd");
+    running.queue.push(sealed());
+    receiver.wait_for(2).await;
+    running.end().await;
+    assert_eq!(spellings(&receiver), ["get - -", "post 0.1.0 zstd"]);
+    let sent = SealedRequest {
+        bytes: receiver.requests()[1].body.clone().into(),
+        protocol: Protocol::V1Zstd,
+        ..sealed()
+    };
+    assert_eq!(
+        crate::wire::reencode(&sent, Protocol::V1Snappy).unwrap(),
+        sealed_at(sent.sealed_at)
+    );
+}
+
+fn sealed_at(sealed_at: Instant) -> SealedRequest {
+    SealedRequest { sealed_at, ..sealed() }
+}
+
+#[tokio::test]
+async fn a_request_that_nobody_can_spell_otherwise_is_dropped_and_holds_up_nothing() {
+    let script = [WRITTEN, OK];
     let mut receiver = Receiver::start(script).await;
     let running = Running::start_keys(&receiver, "protocol: rw2");
-    running.queue.push(spelt("data", Protocol::V2Snappy));
-    receiver.wait_for(2).await;
-    let mut status = running.status.clone();
-    status
-        .wait_for(|status| status.failures.get(FailureReason::Unsupported) == 1)
-        .await
-        .unwrap();
-    assert_eq!(status.borrow().protocol, Protocol::V1Snappy);
-    running.shutdown.cancel();
-    let (counters, _) = running.end().await;
-    assert_eq!(
-        counters.ok,
-        u64::from(receiver.requests().len() > 2),
-        "stored only where it was sent again"
-    );
+    running.queue.push(spelt("damaged", Protocol::V2Snappy));
+    running.queue.push(sealed());
+    receiver.wait_for(3).await;
+    let (counters, left) = running.end().await;
+    assert_eq!((counters.pushed, dropped(&left)), (1, [0, 0, 7, 0, 0]));
 }
 
 #[tokio::test]
