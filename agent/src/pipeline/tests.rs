@@ -1,6 +1,7 @@
 //! Events in at one end, remote-write requests out at the other.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,10 @@ fn start(receiver: &Receiver, interval: Duration) -> Running {
 }
 
 fn start_all(endpoints: &[RemoteWrite], interval: Duration) -> Running {
+    start_in(endpoints, interval, Duration::from_secs(10), None)
+}
+
+fn start_in(endpoints: &[RemoteWrite], interval: Duration, drain: Duration, directory: Option<&Path>) -> Running {
     let (plan_sender, plan) = watch::channel(PlanStatus {
         connected: false,
         revision: Revision::NONE,
@@ -37,7 +42,7 @@ fn start_all(endpoints: &[RemoteWrite], interval: Duration) -> Running {
     });
     let (event_sender, events) = mpsc::channel(16);
     let made = endpoints.iter().map(|remote_write| {
-        let mut pushing = Pushing::new(remote_write, "1.2.3", Duration::from_secs(10)).unwrap();
+        let mut pushing = Pushing::new(remote_write, "1.2.3", drain).unwrap();
         pushing.backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(20));
         Endpoint {
             name: remote_write.name.to_string(),
@@ -48,7 +53,7 @@ fn start_all(endpoints: &[RemoteWrite], interval: Duration) -> Running {
                 max_samples: 40,
             }),
             pushing,
-            queue: open_queue(remote_write, None),
+            queue: open_queue(remote_write, directory),
         }
     });
     let pipeline = Pipeline {
@@ -261,4 +266,37 @@ async fn a_dead_endpoint_costs_the_others_nothing() {
             .keys()
             .any(|series| series.starts_with(refused) && series.contains("reason=refused"))
     );
+}
+
+#[tokio::test]
+async fn what_an_outage_left_on_disk_is_pushed_by_the_next_run() {
+    let folder = tempfile::tempdir().unwrap();
+    // A port that was free a moment ago.
+    let address = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let endpoints = [remote_write(address)];
+    let (interval, short) = (Duration::from_hours(1), Duration::from_millis(300));
+    let running = start_in(&endpoints, interval, short, Some(folder.path()));
+    running.probe(3).await;
+    let first = running.end().await;
+    assert_eq!(
+        (first.left, first.unsaved, first.pushed),
+        (first.sealed, 0, 0),
+        "{first:?}"
+    );
+    assert!(folder.path().join("default").is_dir());
+
+    let receiver = Receiver::start_at(address, []).await;
+    let running = start_in(&endpoints, interval, Duration::from_secs(10), Some(folder.path()));
+    let second = running.end().await;
+    assert_eq!(second.inherited, first.sealed);
+    assert_eq!(
+        (second.pushed, second.left),
+        (second.sealed + second.inherited, 0),
+        "{second:?}"
+    );
+    let samples: usize = stored(&receiver.requests()).values().map(Vec::len).sum();
+    assert_eq!(samples as u64, second.pushed);
 }
