@@ -43,6 +43,8 @@ mod index;
 
 mod status;
 
+mod numbers;
+
 mod shared;
 
 mod task;

@@ -339,12 +339,14 @@ impl<F: Folder> Store<F> {
         Ok(())
     }
 
-    /// Removes the segment that grows as well when nothing waits in it.
+    /// Removes the segment that grows as well when nothing waits in it, and writes the position whatever else fails.
     pub(super) fn close(&mut self) -> io::Result<()> {
-        self.repair()?;
+        let repaired = self.repair();
         self.active = None;
-        self.remove_done()?;
-        self.write_position(true)
+        let removed = self.remove_done();
+        self.write_position(true)?;
+        repaired?;
+        removed.map(drop)
     }
 }
 

@@ -3,17 +3,17 @@
 use std::io;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tracing::{info, warn};
 
 use super::folder::Folder;
 use super::ids::Ids;
-use super::index::{Entry, FIRST_ID};
-use super::record::Header;
+use super::index::Entry;
+use super::numbers::{Moment, Numbers};
 use super::shared::{Shared, State};
-use super::store::{Found, Inheritance, ReadError, Record, SEGMENT_BYTES, Store};
+use super::store::{Inheritance, ReadError, Record, SEGMENT_BYTES, Store};
 use super::{RequestId, Storage, Trouble};
 
 /// Bytes of one flush at most; each ends with a sync, and a segment ends with one.
@@ -72,24 +72,6 @@ enum Disk<F: Folder> {
     Open(Store<F>, Numbers),
     /// Only while it is being opened.
     Opening,
-}
-
-/// Numbers of records, which go on from run to run, and of requests, of which the first that is pushed is
-/// [`FIRST_ID`] in every run.
-#[derive(Debug, Clone, Copy)]
-struct Numbers {
-    /// The number of the record of request [`FIRST_ID`].
-    base: u64,
-}
-
-impl Numbers {
-    const fn record(self, id: RequestId) -> u64 {
-        id.0.wrapping_sub(FIRST_ID).wrapping_add(self.base)
-    }
-
-    const fn request(self, record: u64) -> RequestId {
-        RequestId(record.wrapping_sub(self.base).wrapping_add(FIRST_ID))
-    }
 }
 
 /// What there is to do at once.
@@ -232,18 +214,21 @@ impl<F: Folder> Keeper<F> {
     }
 
     fn inherit(&self, inheritance: &Inheritance, numbers: Numbers) {
-        let (now, wall) = (Instant::now(), unix_millis());
+        let moment = Moment::now();
         let mut previous = None;
         let entries = inheritance.found.iter().filter_map(|found| {
-            let entry = entry(found, numbers, now, wall, previous)?;
+            let entry = numbers.read(found, moment, previous)?;
             previous = Some(entry.sealed_at);
             Some(entry)
         });
         let entries: Vec<Entry> = entries.collect();
         let requests = entries.len();
         let samples: u64 = entries.iter().map(|entry| entry.samples).sum();
-        self.shared
-            .report(|state| state.queue.inherit(entries, inheritance.damaged_samples, now));
+        self.shared.report(|state| {
+            state
+                .queue
+                .inherit(entries, inheritance.damaged_samples, moment.instant);
+        });
         if requests > 0 {
             let Place { endpoint, folder } = &self.at;
             info!(
@@ -299,10 +284,10 @@ impl<F: Folder> Keeper<F> {
             }
             return;
         }
-        let (now, wall) = (Instant::now(), unix_millis());
+        let moment = Moment::now();
         let records: Vec<Record> = unsaved
             .iter()
-            .map(|(entry, body)| record(entry, body.clone(), *numbers, now, wall))
+            .map(|(entry, body)| numbers.write(entry, body.clone(), moment))
             .collect();
         match append(store, &records) {
             Ok(offsets) => {
@@ -375,8 +360,12 @@ impl<F: Folder> Keeper<F> {
         {
             self.degrade(&error);
         }
-        self.disk = Disk::Opening;
-        let storage = self.trouble.map_or(Storage::Disk, Storage::Degraded);
+        let storage = match (std::mem::replace(&mut self.disk, Disk::Opening), self.trouble) {
+            (_, Some(trouble)) => Storage::Degraded(trouble),
+            (Disk::Open(..), None) => Storage::Disk,
+            // The end came while another process was still waited for.
+            (Disk::Closed(_) | Disk::Opening, None) => Storage::Degraded(Trouble::Locked),
+        };
         self.shared.end(storage);
     }
 
@@ -438,47 +427,6 @@ fn append<F: Folder>(store: &mut Store<F>, mut records: &[Record]) -> io::Result
 
 fn is_due(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|deadline| deadline <= Instant::now())
-}
-
-fn record(entry: &Entry, body: Bytes, numbers: Numbers, now: Instant, wall: i64) -> Record {
-    let age = now.saturating_duration_since(entry.sealed_at).as_millis();
-    let header = Header {
-        id: numbers.record(entry.id),
-        protocol: entry.protocol,
-        samples: entry.samples,
-        min_timestamp: entry.min_timestamp,
-        max_timestamp: entry.max_timestamp,
-        sealed_at_millis: wall.saturating_sub(i64::try_from(age).unwrap_or(i64::MAX)),
-        body_bytes: entry.bytes,
-        body_crc: crc32c::crc32c(&body),
-    };
-    Record { header, body }
-}
-
-/// Translates what an earlier run left.
-///
-/// A clock that was set since makes ages wrong. A request is never taken for older than those that were sealed before it:
-/// what is kept too long, the receiver can still refuse; what is dropped is gone.
-fn entry(found: &Found, numbers: Numbers, now: Instant, wall: i64, previous: Option<Instant>) -> Option<Entry> {
-    let header = &found.header;
-    let age = u64::try_from(wall.saturating_sub(header.sealed_at_millis)).unwrap_or(0);
-    let sealed_at = now.checked_sub(Duration::from_millis(age)).unwrap_or(now);
-    Some(Entry {
-        id: numbers.request(header.id),
-        protocol: header.protocol,
-        bytes: header.body_bytes,
-        offset: u32::try_from(found.offset).ok()?,
-        samples: header.samples,
-        min_timestamp: header.min_timestamp,
-        max_timestamp: header.max_timestamp,
-        sealed_at: previous.map_or(sealed_at, |previous| sealed_at.max(previous)),
-    })
-}
-
-/// The wall clock; it dates records for the next run.
-fn unix_millis() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since_epoch.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]
