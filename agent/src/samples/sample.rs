@@ -14,10 +14,22 @@ pub struct Sample<'a> {
     pub value: SampleValue<'a>,
     /// Milliseconds since the Unix epoch.
     pub timestamp: i64,
-    /// When counting began, in the same unit; `None` where nothing is counted or it is not known.
-    pub start: Option<i64>,
+    /// Since when there is anything to count, in the same unit; `None` where it is not known.
+    pub since: Option<i64>,
     /// What the series says; `None` where it is not known.
     pub metric: Option<&'static Metric>,
+}
+
+impl Sample<'_> {
+    /// When counting began; `None` where nothing is counted or it is not known.
+    #[must_use]
+    pub fn start(&self) -> Option<i64> {
+        let counts = |metric: &Metric| match metric.kind {
+            Kind::Counter | Kind::Histogram => true,
+            Kind::Gauge => false,
+        };
+        self.since.filter(|_| self.metric.is_none_or(counts))
+    }
 }
 
 /// What a sample says.
@@ -36,10 +48,12 @@ pub enum SampleValue<'a> {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Samples {
     timestamp: i64,
-    start: Option<i64>,
+    since: Option<i64>,
     labels: Vec<u8>,
     natives: Vec<u8>,
     entries: Vec<Entry>,
+    classic: usize,
+    native: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -65,6 +79,18 @@ impl Samples {
         self.entries.len()
     }
 
+    /// Number of those that are part of a classic histogram.
+    #[must_use]
+    pub const fn classic(&self) -> usize {
+        self.classic
+    }
+
+    /// Number of those that are native histograms.
+    #[must_use]
+    pub const fn native(&self) -> usize {
+        self.native
+    }
+
     /// Tells whether there is none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -84,10 +110,7 @@ impl Samples {
                 }
             },
             timestamp: self.timestamp,
-            start: match entry.metric.kind {
-                Kind::Counter | Kind::Histogram => self.start,
-                Kind::Gauge => None,
-            },
+            since: self.since,
             metric: Some(entry.metric),
         })
     }
@@ -95,16 +118,17 @@ impl Samples {
     /// Makes room for the samples of another time or subject, all with this timestamp.
     pub(crate) fn restart(&mut self, timestamp: i64) {
         self.timestamp = timestamp;
-        self.start = None;
+        self.since = None;
         self.labels.clear();
         self.natives.clear();
         self.entries.clear();
+        (self.classic, self.native) = (0, 0);
     }
 
     /// Says since when the subject has been counted for. A receiver refuses what began after it was said, and 0 means
     /// that it is not known; so does a clock that was set back.
-    pub(crate) fn count_from(&mut self, start: i64) {
-        self.start = (start != 0 && start < self.timestamp).then_some(start);
+    pub(crate) fn count_from(&mut self, since: i64) {
+        self.since = (since != 0 && since < self.timestamp).then_some(since);
     }
 
     /// The timestamp of all samples.
@@ -116,7 +140,10 @@ impl Samples {
     pub(crate) fn push(&mut self, metric: &'static Metric, value: f64, labels: impl FnOnce(&mut Vec<u8>)) {
         let value = match metric.kind {
             Kind::Counter | Kind::Gauge => EntryValue::Number(value),
-            Kind::Histogram => EntryValue::Classic(value),
+            Kind::Histogram => {
+                self.classic += 1;
+                EntryValue::Classic(value)
+            }
         };
         self.push_entry(metric, value, labels);
     }
@@ -124,6 +151,7 @@ impl Samples {
     /// Appends a native histogram, given as its message.
     pub(crate) fn push_native(&mut self, metric: &'static Metric, message: &[u8], labels: impl FnOnce(&mut Vec<u8>)) {
         self.natives.extend_from_slice(message);
+        self.native += 1;
         self.push_entry(metric, EntryValue::Native(self.natives.len()), labels);
     }
 

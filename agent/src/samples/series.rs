@@ -243,7 +243,7 @@ impl Writer {
             ..
         } = self;
         let labels = |labels: &mut Vec<u8>| shared.put_series(labels, name, own);
-        if slot.part == Part::Native {
+        if matches!(slot.part, Part::Native) {
             samples.push_native(slot.metric, native.message(), labels);
         } else {
             samples.push(slot.metric, value, labels);

@@ -59,16 +59,15 @@ impl Encoder {
     /// Takes the samples of a group; gives each request that is full to `full`, sealed at `now`.
     pub fn append(&mut self, group: &Samples, now: Instant, mut full: impl FnMut(SealedRequest)) {
         let histograms = self.histograms;
-        let wanted = || group.iter().filter(|sample| is_wanted(histograms, &sample.value));
         let size = match histograms {
-            // Where nobody asks for native histograms, nobody counts them either.
+            Histograms::Classic => group.len() - group.native(),
+            Histograms::Native => group.len() - group.classic(),
             Histograms::Both => group.len(),
-            Histograms::Classic | Histograms::Native => wanted().count(),
         };
         if self.open.samples + size as u64 > self.max_samples {
             self.finish(now, &mut full);
         }
-        for sample in wanted() {
+        for sample in group.iter().filter(|sample| is_wanted(histograms, &sample.value)) {
             if self.open.samples >= self.max_samples || self.open.len() > MAX_BODY_BYTES {
                 self.finish(now, &mut full);
             }

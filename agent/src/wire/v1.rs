@@ -22,6 +22,7 @@ const TAG_TIMESTAMP: u8 = 0x10;
 const VALUE_BYTES: usize = 9;
 
 /// Appends a series with one sample.
+#[inline]
 pub(super) fn put(to: &mut Vec<u8>, sample: &Sample<'_>) {
     match sample.value {
         SampleValue::Number(value) | SampleValue::Classic(value) => put_number(to, sample, value),
@@ -116,7 +117,7 @@ fn read_number<'a>(labels: &'a [u8], sample: &[u8]) -> Result<Sample<'a>, Malfor
         labels,
         value: SampleValue::Number(number),
         timestamp,
-        start: None,
+        since: None,
         metric: None,
     })
 }
@@ -137,7 +138,7 @@ fn read_native<'a>(labels: &'a [u8], message: &'a [u8]) -> Result<Sample<'a>, Ma
         labels,
         value: SampleValue::Native(message),
         timestamp,
-        start: None,
+        since: None,
         metric: None,
     })
 }

@@ -59,7 +59,7 @@ impl Writer {
     /// Appends a series with one sample.
     pub(super) fn put(&mut self, sample: &Sample<'_>) {
         let refs = self.neighbour.refs(sample.labels, &mut self.symbols);
-        let start = sample.start.map(i64::cast_unsigned);
+        let start = sample.start().map(i64::cast_unsigned);
         let value_bytes = match sample.value {
             SampleValue::Number(_) | SampleValue::Classic(_) => number_bytes(sample.timestamp.cast_unsigned(), start),
             SampleValue::Native(message) => message.len() + start.map_or(0, |start| 2 + encoded_len_varint(start)),
@@ -242,7 +242,7 @@ fn read_number<'a>(labels: &'a [u8], sample: &[u8]) -> Result<Sample<'a>, Malfor
         labels,
         value: SampleValue::Number(number),
         timestamp,
-        start,
+        since: start,
         metric: None,
     })
 }
@@ -275,7 +275,7 @@ fn read_native<'a>(labels: &'a [u8], message: &'a [u8]) -> Result<Sample<'a>, Ma
         labels,
         value: SampleValue::Native(shared),
         timestamp,
-        start,
+        since: start,
         metric: None,
     })
 }

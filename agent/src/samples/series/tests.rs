@@ -205,9 +205,9 @@ fn counting_began_after_the_snapshot_before_the_first() {
         set.begin(now);
         let mut starts = Vec::new();
         for group in groups {
-            starts.extend(set.stamp(group).iter().map(|sample| sample.start));
+            starts.extend(set.stamp(group).iter().map(|sample| sample.start()));
         }
-        set.end(|ended| starts.extend(ended.iter().map(|sample| sample.start)));
+        set.end(|ended| starts.extend(ended.iter().map(|sample| sample.start())));
         starts
     };
     assert_eq!(starts(&said[..1], 100), [Some(70), None], "a gauge counts nothing");

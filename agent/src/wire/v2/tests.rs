@@ -32,7 +32,7 @@ fn a_series_says_what_it_is() {
             labels: &labels,
             value: SampleValue::Number(1.0),
             timestamp: 2,
-            start: None,
+            since: None,
             metric: Some(metric),
         });
     }
@@ -64,7 +64,7 @@ fn a_receiver_of_the_other_message_finds_nothing_in_it() {
         labels: &labels(&[("__name__".to_owned(), "m".to_owned())]),
         value: SampleValue::Number(1.0),
         timestamp: 2,
-        start: Some(1),
+        since: Some(1),
         metric: None,
     });
     let request = xprober_proto::remote_write::WriteRequest::decode(writer.request()).unwrap();
@@ -89,7 +89,7 @@ proptest! {
                     labels: &labels(&pairs),
                     value: SampleValue::Number(f64::from_bits(*bits)),
                     timestamp: *timestamp,
-                    start: *start,
+                    since: *start,
                     metric: None,
                 });
             }
