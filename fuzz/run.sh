@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 seconds=${1:-8}
 shift || true
 targets=("$@")
-((${#targets[@]})) || targets=(payload received spoilt returned plan hello)
+((${#targets[@]})) || targets=(payload received spoilt returned plan hello respelt)
 
 root=${CARGO_TARGET_DIR:-target}
 fuzzer=$root/debug/xprober-fuzz

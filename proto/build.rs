@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 
-const FILES: [&str; 2] = ["xprober/planner/v1/planner.proto", "prometheus/remote_write_v1.proto"];
+const FILES: [&str; 3] = [
+    "xprober/planner/v1/planner.proto",
+    "prometheus/remote_write_v1.proto",
+    "prometheus/remote_write_v2.proto",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");

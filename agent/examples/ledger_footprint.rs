@@ -16,11 +16,9 @@ use anyhow::{Context as _, Result};
 use xprober_agent::ledger::Ledger;
 use xprober_agent::plan::{Change, PlanStatus};
 use xprober_agent::probe::{EchoResult, Outcome};
-use xprober_agent::push::PushCounters;
-use xprober_agent::queue::QueueStatus;
-use xprober_agent::samples::batch::{Batch, Cutter, Sealer};
 use xprober_agent::samples::series::SeriesSet;
 use xprober_agent::samples::{AgentState, EngineCounters, snapshot};
+use xprober_agent::wire::{Encoder, EncoderSettings, Histograms, Protocol};
 use xprober_config::agent::Detail;
 use xprober_proto::{IcmpSpec, ProbeSpec, Revision, Target};
 
@@ -64,8 +62,7 @@ fn measure(count: u64) -> Result<()> {
 struct Bench {
     ledger: Ledger,
     series: SeriesSet,
-    cutter: Cutter,
-    sealer: Sealer,
+    encoder: Encoder,
     agent: AgentState,
     recording: Duration,
     sampling: Duration,
@@ -77,9 +74,13 @@ impl Bench {
     fn new() -> Self {
         Self {
             ledger: Ledger::default(),
-            series: SeriesSet::new(["xprober", "vm1", "region1"].map(str::to_owned)),
-            cutter: Cutter::new(MAX_SAMPLES),
-            sealer: Sealer::default(),
+            series: SeriesSet::new(["xprober", "vm1", "region1"].map(str::to_owned), 0),
+            encoder: Encoder::new(&EncoderSettings {
+                protocol: Protocol::V1Snappy,
+                histograms: Histograms::Classic,
+                labels: BTreeMap::new(),
+                max_samples: MAX_SAMPLES,
+            }),
             agent: agent(),
             recording: Duration::ZERO,
             sampling: Duration::ZERO,
@@ -99,29 +100,27 @@ impl Bench {
             }
         }
         let recorded = cpu_time()?;
-        self.sample(Instant::now(), window * 5000)?;
+        self.sample(Instant::now(), window * 5000);
         self.recording += recorded.saturating_sub(begin);
         self.sampling += cpu_time()?.saturating_sub(recorded);
         Ok(())
     }
 
-    fn sample(&mut self, now: Instant, timestamp: i64) -> Result<()> {
+    fn sample(&mut self, now: Instant, timestamp: i64) {
         self.ledger.close_window(now);
         let mut sealed = Vec::new();
-        let mut seal = |batch: &Batch| sealed.push(self.sealer.seal(batch, now));
+        let mut seal = |request| sealed.push(request);
         self.series.begin(timestamp);
         for group in snapshot(&self.ledger, &self.agent, Detail::Target, now) {
-            self.cutter.append(self.series.stamp(&group), &mut seal);
+            self.encoder.append(self.series.stamp(&group), now, &mut seal);
         }
-        self.series.end(|ended| self.cutter.append(ended, &mut seal));
-        self.cutter.finish(&mut seal);
+        self.series.end(|ended| self.encoder.append(ended, now, &mut seal));
+        self.encoder.finish(now, &mut seal);
         self.bytes = 0;
         for request in sealed {
-            let request = request?;
             self.samples += request.samples;
             self.bytes += request.bytes.len();
         }
-        Ok(())
     }
 }
 
@@ -150,10 +149,7 @@ fn agent() -> AgentState {
         max_lateness: Duration::ZERO,
         skipped_ticks: 0,
         engine: EngineCounters::default(),
-        queue: QueueStatus::default(),
-        sealed: 0,
-        stale_markers: 0,
-        push: PushCounters::default(),
+        endpoints: Vec::new(),
     }
 }
 

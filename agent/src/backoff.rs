@@ -36,6 +36,12 @@ impl Backoff {
         gap
     }
 
+    /// The longest waiting time.
+    #[must_use]
+    pub const fn longest(&self) -> Duration {
+        self.max
+    }
+
     /// Starts again at `min`; called after a success.
     pub fn reset(&mut self) {
         self.base = self.min;

@@ -4,7 +4,7 @@
 //! upper case with `_` for dots and dashes. Values are checked where the file's are, so that all problems come at once.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -106,6 +106,14 @@ pub struct SettingsArgs {
         env = "XPROBER_REMOTE_WRITE_URL"
     )]
     remote_write_url: Option<String>,
+    /// Folder for what waits while a database is away; without it the unit's state folder, or memory.
+    #[arg(
+        id = "queue.directory",
+        long = "queue.directory",
+        value_name = "FOLDER",
+        env = "XPROBER_QUEUE_DIRECTORY"
+    )]
+    queue_directory: Option<String>,
     /// Region to speak for; without it the cloud's metadata service is asked.
     #[arg(id = "region", long = "region", value_name = "NAME", env = "XPROBER_REGION")]
     region: Option<String>,
@@ -185,6 +193,8 @@ impl SettingsArgs {
         self.overrides = AgentOverrides {
             grpc_server_address: with_origin("grpc.server-address", &self.grpc_server_address),
             remote_write_url: with_origin("remote-write.url", &self.remote_write_url),
+            queue_directory: with_origin("queue.directory", &self.queue_directory),
+            state_directory: std::env::var_os("STATE_DIRECTORY").and_then(|folders| first_folder(&folders)),
             region: with_origin("region", &self.region),
             zone: with_origin("zone", &self.zone),
             agent_id: with_origin("agent.id", &self.agent_id),
@@ -195,6 +205,11 @@ impl SettingsArgs {
             drain_timeout: with_origin("drain.timeout", &self.drain_timeout),
         };
     }
+}
+
+/// The first of the folders that systemd names, colon-separated (systemd.exec, `StateDirectory=`).
+fn first_folder(folders: &OsStr) -> Option<PathBuf> {
+    std::env::split_paths(folders).find(|folder| !folder.as_os_str().is_empty())
 }
 
 fn variable(flag: &str) -> String {

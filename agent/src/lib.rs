@@ -8,7 +8,8 @@
 //!                           | PlanStatus (watch)       v               [http/task]      v batched
 //!                           |              +----------------------- Event --------------+
 //!                           v              v
-//!                     [samples/task: ledger -> Sample -> Batch] --> queue --> [push/task] --HTTP--> TSDB
+//!                  [samples/task: ledger -> Samples -> encoder] --> queue --> [push/task] --HTTP--> TSDB
+//!                                                                  (one encoder, queue and push for each endpoint)
 //!
 //!   other agents' TCP probes --> [responder], where its port is open
 //! ```

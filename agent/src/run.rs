@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
-use xprober_config::agent::AgentSettings;
+use xprober_config::agent::{AgentSettings, RemoteWrite};
 use xprober_proto::Limits;
 
 use crate::identity::{Identity, KINDS};
@@ -19,7 +19,7 @@ use crate::probe::http::client::{HttpProber, HttpProberError};
 use crate::probe::icmp::open::OpenError;
 use crate::probe::icmp::task::Backend;
 use crate::probe::{http, icmp, tcp};
-use crate::push::PushError;
+use crate::push::{self, PushError};
 use crate::responder::{Responder, ResponderError};
 use crate::schedule::task::Probers;
 use crate::{VERSION, privilege, random, schedule, thread};
@@ -120,12 +120,15 @@ pub async fn run(settings: AgentSettings, identity: Identity, shutdown: Cancella
     }
     shutdown.cancel();
     parts.shutdown().await;
+    let sum = totals.sum();
     info!(
-        sealed = totals.sealed,
-        stale_markers = totals.stale_markers,
-        pushed = totals.pushed,
-        dropped = totals.dropped.values().sum::<u64>(),
-        left = totals.left,
+        sealed = sum.sealed,
+        stale_markers = sum.stale_markers,
+        inherited = sum.inherited,
+        pushed = sum.pushed,
+        dropped = sum.dropped.values().sum::<u64>(),
+        left = sum.left,
+        unsaved = sum.unsaved,
         "agent stopped"
     );
     result.map(|()| totals)
@@ -169,7 +172,7 @@ fn build(
         region = %identity.region,
         zone = identity.zone.as_ref().map(tracing::field::display),
         planner = %dialer.planner(),
-        remote_write = %settings.remote_write.url,
+        remote_write = %urls(&settings.remote_write),
         "agent started"
     );
 
@@ -216,6 +219,14 @@ fn build(
     let pipeline = pipeline.run(shutdown.clone());
     parts.spawn(async move { Part::Pipeline(pipeline.await) });
     Ok(parts)
+}
+
+fn urls(endpoints: &[RemoteWrite]) -> String {
+    let urls: Vec<String> = endpoints
+        .iter()
+        .map(|endpoint| push::report::plain(&endpoint.url))
+        .collect();
+    urls.join(",")
 }
 
 fn hard_limits(limits: Limits, networks: &Arc<[ipnet::IpNet]>) -> HardLimits {

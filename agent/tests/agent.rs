@@ -60,7 +60,7 @@ async fn what_the_plan_says_is_probed_pushed_and_drained_without_loss() {
     assert_eq!(received.value(up), Some(1.0));
 
     shutdown.cancel();
-    let totals = soon("the drain", agent).await.unwrap().expect("a clean end");
+    let totals = soon("the drain", agent).await.unwrap().expect("a clean end").sum();
     assert!(totals.sealed > 0 && totals.stale_markers > 0);
     assert_eq!(totals.sealed, totals.pushed, "{totals:?}");
     assert_eq!(totals.pushed, received.samples(), "{totals:?}");
@@ -93,7 +93,7 @@ async fn an_agent_without_planner_or_database_ends_cleanly_when_told() {
     let shutdown = CancellationToken::new();
     let agent = tokio::spawn(run::run(settings, identity(), shutdown.clone()));
     shutdown.cancel();
-    let totals = soon("the end", agent).await.unwrap().expect("a clean end");
+    let totals = soon("the end", agent).await.unwrap().expect("a clean end").sum();
     assert_eq!(
         totals.sealed,
         totals.pushed + totals.left + totals.dropped.values().sum::<u64>()

@@ -1,6 +1,7 @@
 //! What `agent.yml`, the environment and the flags mean together.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -9,9 +10,10 @@ use xprober_proto::{AgentId, Limits, Region, Zone};
 
 mod file;
 
-mod remote_write;
+pub mod remote_write;
 
 pub use file::AgentOverrides;
+pub use remote_write::RemoteWrite;
 
 /// Everything the agent runs by.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,8 +31,10 @@ pub struct AgentSettings {
     pub probe_addresses: Vec<IpAddr>,
     /// How the metadata service is asked.
     pub metadata: Metadata,
-    /// Where samples go.
-    pub remote_write: RemoteWrite,
+    /// Where samples go; at least one endpoint, and no two of one name.
+    pub remote_write: Vec<RemoteWrite>,
+    /// Where what waits is kept, a folder per endpoint; `None` keeps it in memory, and a restart loses it.
+    pub queue_directory: Option<PathBuf>,
     /// How samples are cut.
     pub push: Push,
     /// Hard limits that no planner can raise.
@@ -74,23 +78,6 @@ pub struct Metadata {
     pub timeout: Duration,
 }
 
-/// Where samples go.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RemoteWrite {
-    /// Remote-write endpoint, http or https.
-    pub url: Url,
-    /// Limit of one request.
-    pub timeout: Duration,
-    /// Bound of the queue, bytes of sealed requests.
-    pub queue_max_bytes: u64,
-    /// Bound of the queue and life of a request that always fails.
-    pub queue_max_age: Duration,
-    /// PEM file with the certificate authorities of an https endpoint, beside the system's.
-    pub ca_file: Option<std::path::PathBuf>,
-    /// Extra request headers, such as `X-Scope-OrgID`.
-    pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
-}
-
 /// How samples are cut into requests.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Push {
@@ -109,7 +96,7 @@ pub struct HardLimits {
     /// they were resolved.
     pub allowed_networks: Vec<IpNet>,
     /// PEM file with certificate authorities for HTTPS targets, beside the system's.
-    pub http_ca_file: Option<std::path::PathBuf>,
+    pub http_ca_file: Option<PathBuf>,
 }
 
 /// How echoes are sent and received.

@@ -32,6 +32,8 @@ mod limits;
 
 mod headers;
 
+pub mod secret;
+
 pub mod planner;
 
 pub mod agent;

@@ -57,6 +57,11 @@ impl<'a> Field<'a> {
         matches!(self.state, State::Given(Node { content: Content::List(items), .. }) if items.is_empty())
     }
 
+    /// Tells whether the value is a list.
+    pub(crate) fn is_list(&self) -> bool {
+        matches!(self.state, State::Given(node) if matches!(node.content, Content::List(_)))
+    }
+
     /// Adds a problem with this key.
     pub(crate) fn problem(&self, message: impl Into<String>) {
         self.report.add(self.line, &self.key, message);

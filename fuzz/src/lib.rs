@@ -28,6 +28,8 @@ pub mod plan;
 
 pub mod hello;
 
+pub mod respelt;
+
 /// Something that decodes bytes, and what has to hold for all of them.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
@@ -41,13 +43,14 @@ pub struct Target {
 
 impl Target {
     /// Every target.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         payload::TARGET,
         received::TARGET,
         spoilt::TARGET,
         returned::TARGET,
         plan::TARGET,
         hello::TARGET,
+        respelt::TARGET,
     ];
 
     /// Finds a target.

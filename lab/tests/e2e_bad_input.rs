@@ -265,7 +265,12 @@ fn misbehaving_database_costs_only_what_it_refuses() {
             receiver.set(Answer::status(204));
             let refusal = "remote write was refused, samples are lost";
             logged_again(&mut agent, refusal, 0).await;
-            assert_eq!(count(&agent, refusal), 1, "one line a minute: {}", agent.log_text());
+            assert_eq!(
+                count(&agent, refusal),
+                2,
+                "one line a minute for each reason: {}",
+                agent.log_text()
+            );
             assert!(
                 agent.log_text().contains("status 400 Bad Request: out of bounds"),
                 "{}",

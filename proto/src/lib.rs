@@ -39,8 +39,15 @@ pub mod wire {
 }
 
 /// Generated messages of Prometheus Remote-Write 1.0.
+#[expect(clippy::pedantic, reason = "generated code; the .proto file documents every field")]
 pub mod remote_write {
     include!(concat!(env!("OUT_DIR"), "/prometheus.rs"));
+}
+
+/// Generated messages of Prometheus Remote-Write 2.0.
+#[expect(clippy::pedantic, reason = "generated code; the .proto file documents every field")]
+pub mod remote_write_v2 {
+    include!(concat!(env!("OUT_DIR"), "/io.prometheus.write.v2.rs"));
 }
 
 /// Encoded `FileDescriptorSet` of all messages, for gRPC reflection.

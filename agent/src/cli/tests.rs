@@ -33,7 +33,15 @@ fn variables_are_named_after_their_flags() {
         assert_eq!(env.to_str().unwrap(), variable(argument.get_long().unwrap()));
         seen += 1;
     }
-    assert_eq!(seen, 13);
+    assert_eq!(seen, 14);
+}
+
+#[test]
+fn the_state_folder_is_the_first_that_systemd_names() {
+    let first = |folders: &str| first_folder(OsStr::new(folders));
+    assert_eq!(first("/var/lib/a:/var/lib/b"), Some("/var/lib/a".into()));
+    assert_eq!(first("/var/lib/a"), Some("/var/lib/a".into()));
+    assert_eq!(first(""), None);
 }
 
 fn ping(line: &str) -> anyhow::Result<Ping> {

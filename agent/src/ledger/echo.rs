@@ -20,6 +20,11 @@ pub struct RegionLedger {
 }
 
 impl RegionLedger {
+    /// Starts to count; `rtt` says which buckets are counted.
+    pub(super) fn new(rtt: Histogram) -> Self {
+        Self { rtt, ..Self::default() }
+    }
+
     pub(super) fn record(&mut self, result: &EchoResult) {
         self.count(result.outcome, result.reason, 1);
         self.duplicates += u64::from(result.duplicates);

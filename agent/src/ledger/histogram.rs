@@ -1,6 +1,8 @@
-//! Round-trip times of one region as a classic Prometheus histogram.
+//! Round-trip times of one region as a classic Prometheus histogram, and as a native one where that is asked for.
 
 use std::time::Duration;
+
+use super::exponential::Exponential;
 
 /// Finite bucket bounds; one more bucket takes what is above the last.
 pub const BOUNDS: usize = 46;
@@ -31,6 +33,7 @@ const BOUND_NANOS: [u64; BOUNDS] = {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Histogram {
     counts: [u64; BOUNDS + 1],
+    exponential: Option<Exponential>,
     sum: Duration,
 }
 
@@ -38,18 +41,37 @@ impl Default for Histogram {
     fn default() -> Self {
         Self {
             counts: [0; BOUNDS + 1],
+            exponential: None,
             sum: Duration::ZERO,
         }
     }
 }
 
 impl Histogram {
+    /// Counts exponential buckets too.
+    #[must_use]
+    pub fn with_exponential() -> Self {
+        Self {
+            exponential: Some(Exponential::default()),
+            ..Self::default()
+        }
+    }
+
     /// Counts one round-trip time; a bound belongs to the bucket it closes.
     pub fn observe(&mut self, rtt: Duration) {
         let nanos = u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX);
         let bucket = BOUND_NANOS.partition_point(|bound| *bound < nanos);
         self.counts[bucket] += 1;
+        if let Some(exponential) = &mut self.exponential {
+            exponential.observe(rtt);
+        }
         self.sum = self.sum.saturating_add(rtt);
+    }
+
+    /// The same observations in exponential buckets; `None` where nobody asked for them.
+    #[must_use]
+    pub const fn exponential(&self) -> Option<&Exponential> {
+        self.exponential.as_ref()
     }
 
     /// Observations at or below each bound, the last one all of them.

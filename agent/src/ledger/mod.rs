@@ -9,6 +9,8 @@ pub mod key;
 
 pub mod histogram;
 
+pub mod exponential;
+
 pub mod jitter;
 
 pub mod echo;
@@ -27,6 +29,7 @@ use std::time::{Duration, Instant};
 use xprober_proto::{Line, ProbeKind, Target, TargetId};
 
 pub use echo::{LineCounts, Reading, RegionLedger, Rtt, TargetLedger};
+pub use exponential::Exponential;
 pub use histogram::Histogram;
 pub use http::HttpLedger;
 pub use jitter::Jitter;
@@ -53,6 +56,8 @@ pub struct Ledger {
     target_accounts: Slab<TargetAccount>,
     region_accounts: Slab<RegionAccount>,
     lines: Arc<[Line]>,
+    /// What the histogram of a new region is; empty.
+    histogram: Histogram,
 }
 
 #[derive(Debug, Clone)]
@@ -85,6 +90,15 @@ struct Page {
 }
 
 impl Ledger {
+    /// Counts the exponential buckets of native histograms too.
+    #[must_use]
+    pub fn with_exponential_buckets() -> Self {
+        Self {
+            histogram: Histogram::with_exponential(),
+            ..Self::default()
+        }
+    }
+
     /// Follows the plan.
     pub fn apply(&mut self, change: &Change) {
         match change {
@@ -248,7 +262,10 @@ impl Ledger {
         let index = match self.regions.entry(RegionKey::of(target)) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(new) => {
-                let mut account = RegionAccount::default();
+                let mut account = RegionAccount {
+                    ledger: RegionLedger::new(self.histogram.clone()),
+                    ..RegionAccount::default()
+                };
                 account.set_lines(&self.lines, new.key());
                 *new.insert(self.region_accounts.insert(account))
             }

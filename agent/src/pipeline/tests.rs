@@ -1,8 +1,9 @@
 //! Events in at one end, remote-write requests out at the other.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use xprober_config::agent::Detail;
 use xprober_proto::{ProbeKind, Revision};
@@ -12,7 +13,7 @@ use crate::backoff::Backoff;
 use crate::ledger::tests::{echo, target};
 use crate::plan::Change;
 use crate::probe::Outcome;
-use crate::push::receiver::{Received, Receiver, Reply, remote_write};
+use crate::push::receiver::{Received, Receiver, Reply, remote_write, remote_write_with};
 use crate::samples::series::STALE_MARKER;
 
 struct Running {
@@ -24,6 +25,14 @@ struct Running {
 }
 
 fn start(receiver: &Receiver, interval: Duration) -> Running {
+    start_all(&[remote_write(receiver.address)], interval)
+}
+
+fn start_all(endpoints: &[RemoteWrite], interval: Duration) -> Running {
+    start_in(endpoints, interval, Duration::from_secs(10), None)
+}
+
+fn start_in(endpoints: &[RemoteWrite], interval: Duration, drain: Duration, directory: Option<&Path>) -> Running {
     let (plan_sender, plan) = watch::channel(PlanStatus {
         connected: false,
         revision: Revision::NONE,
@@ -32,23 +41,33 @@ fn start(receiver: &Receiver, interval: Duration) -> Running {
         rejected: BTreeMap::new(),
     });
     let (event_sender, events) = mpsc::channel(16);
-    let settings = remote_write(receiver.address);
-    let mut pushing = Pushing::new(Client::new(&settings, "1.2.3").unwrap(), Duration::from_secs(10));
-    pushing.backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(20));
+    let made = endpoints.iter().map(|remote_write| {
+        let mut pushing = Pushing::new(remote_write, "1.2.3", drain).unwrap();
+        pushing.backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(20));
+        Endpoint {
+            name: remote_write.name.to_string(),
+            encoder: Encoder::new(&EncoderSettings {
+                protocol: Protocol::V1Snappy,
+                histograms: remote_write.histograms.into(),
+                labels: remote_write.labels.clone(),
+                max_samples: 40,
+            }),
+            pushing,
+            queue: open_queue(remote_write, directory),
+        }
+    });
     let pipeline = Pipeline {
         sampling: Sampling {
             common: [JOB.to_owned(), "vm1".to_owned(), "region-a".to_owned()],
             version: "1.2.3",
             interval,
-            max_samples_per_request: 40,
+            native_histograms: endpoints
+                .iter()
+                .any(|endpoint| Histograms::from(endpoint.histograms).has_native()),
             detail: Detail::Target,
             close_timeout: Duration::from_millis(100),
         },
-        pushing,
-        queue: QueueHandle::new(Bounds {
-            max_bytes: settings.queue_max_bytes,
-            max_age: settings.queue_max_age,
-        }),
+        endpoints: made.collect(),
         plan,
         events,
     };
@@ -77,7 +96,12 @@ impl Running {
         }
     }
 
-    async fn end(self) -> Totals {
+    /// Ends and tells what became of the samples for the only endpoint.
+    async fn end(self) -> EndpointTotals {
+        self.end_all().await.sum()
+    }
+
+    async fn end_all(self) -> Totals {
         self.shutdown.cancel();
         drop(self.events);
         tokio::time::timeout(Duration::from_secs(20), self.task)
@@ -191,4 +215,88 @@ async fn without_events_the_agent_still_speaks_of_itself() {
             .any(|series| series.contains("xprober_agent_build_info"))
     );
     running.end().await;
+}
+
+#[tokio::test]
+async fn a_dead_endpoint_costs_the_others_nothing() {
+    let mut healthy = Receiver::start([]).await;
+    let hanging = Receiver::start(std::iter::repeat_n(Reply::Hang, 1000)).await;
+    // A port that was free a moment ago.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let named = |name: &str, address: std::net::SocketAddr| {
+        remote_write_with(&format!("http://{address}/w"), &format!("name: {name}"))
+    };
+    let endpoints = [
+        named("hanging", hanging.address),
+        named("refusing", closed),
+        named("healthy", healthy.address),
+    ];
+    let running = start_all(&endpoints, Duration::from_millis(20));
+    running.probe(5).await;
+    let began = Instant::now();
+    healthy.wait_for(10).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let totals = running.end_all().await;
+
+    let of = |name: &str| &totals.endpoints[name];
+    assert_eq!((of("healthy").pushed, of("healthy").left), (of("healthy").sealed, 0));
+    for name in ["hanging", "refusing"] {
+        // The receiver that never answers is left alone when the drain time is over.
+        assert_eq!((of(name).pushed, of(name).left), (0, of(name).sealed), "{name}");
+    }
+    assert_eq!(totals.endpoints.len(), 3);
+    let stored = stored(&healthy.requests());
+    assert_ordered_and_ended(&stored);
+    for name in ["hanging", "refusing"] {
+        let waiting = stored.iter().find(|(series, _)| {
+            series.contains("xprober_agent_queue_requests") && series.contains(&format!("endpoint={name}"))
+        });
+        let (_, samples) = waiting.unwrap();
+        assert!(
+            samples.iter().any(|(_, bits)| f64::from_bits(*bits) >= 2.0),
+            "{name}: {samples:?}"
+        );
+    }
+    let refused = "__name__=xprober_agent_push_failures_total,endpoint=refusing";
+    assert!(
+        stored
+            .keys()
+            .any(|series| series.starts_with(refused) && series.contains("reason=refused"))
+    );
+}
+
+#[tokio::test]
+async fn what_an_outage_left_on_disk_is_pushed_by_the_next_run() {
+    let folder = tempfile::tempdir().unwrap();
+    // A port that was free a moment ago.
+    let address = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let endpoints = [remote_write(address)];
+    let (interval, short) = (Duration::from_hours(1), Duration::from_millis(300));
+    let running = start_in(&endpoints, interval, short, Some(folder.path()));
+    running.probe(3).await;
+    let first = running.end().await;
+    assert_eq!(
+        (first.left, first.unsaved, first.pushed),
+        (first.sealed, 0, 0),
+        "{first:?}"
+    );
+    assert!(folder.path().join("default").is_dir());
+
+    let receiver = Receiver::start_at(address, []).await;
+    let running = start_in(&endpoints, interval, Duration::from_secs(10), Some(folder.path()));
+    let second = running.end().await;
+    assert_eq!(second.inherited, first.sealed);
+    assert_eq!(
+        (second.pushed, second.left),
+        (second.sealed + second.inherited, 0),
+        "{second:?}"
+    );
+    let samples: usize = stored(&receiver.requests()).values().map(Vec::len).sum();
+    assert_eq!(samples as u64, second.pushed);
 }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use xprober_config::agent::RemoteWrite;
+use xprober_config::agent::{AgentOverrides, AgentSettings, RemoteWrite};
 use xprober_proto::remote_write::WriteRequest;
 
 /// A body that is always answered with 500.
@@ -117,15 +117,15 @@ impl Receiver {
     }
 }
 
+/// Settings as a file says them; `keys` come after the URL.
+pub(crate) fn remote_write_with(url: &str, keys: &str) -> RemoteWrite {
+    let text = format!("remote_write: {{url: '{url}', headers: {{X-Scope-OrgID: tenant}}, {keys}}}");
+    let settings = AgentSettings::parse("agent.yml", &text, &AgentOverrides::default());
+    settings.unwrap().remote_write.remove(0)
+}
+
 pub(crate) fn remote_write(address: SocketAddr) -> RemoteWrite {
-    RemoteWrite {
-        url: format!("http://{address}/api/v1/write").parse().unwrap(),
-        timeout: Duration::from_secs(10),
-        queue_max_bytes: 1 << 20,
-        queue_max_age: Duration::from_mins(10),
-        ca_file: None,
-        headers: vec![("x-scope-orgid".parse().unwrap(), "tenant".parse().unwrap())],
-    }
+    remote_write_with(&format!("http://{address}/api/v1/write"), "")
 }
 
 async fn serve(mut stream: TcpStream, script: &Mutex<VecDeque<Reply>>, log: impl Fn(Received)) {
@@ -160,7 +160,8 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(S
             let head = String::from_utf8_lossy(&buffer[..end]).to_lowercase();
             let length: usize = head
                 .lines()
-                .find_map(|line| line.strip_prefix("content-length: "))?
+                .find_map(|line| line.strip_prefix("content-length: "))
+                .unwrap_or("0")
                 .parse()
                 .ok()?;
             if buffer.len() >= end + 4 + length {

@@ -1,156 +1,247 @@
-//! The loop that sends what is queued, one request at a time.
+//! The loops that send what is queued for one endpoint.
+//!
+//! One loop sends in order, oldest first, one request at a time. Where the receiver takes samples in any order a second
+//! loop sends the newest beside it, so that live data does not wait behind a backlog.
 
-use std::hash::{BuildHasher as _, RandomState};
-use std::time::{Duration, Instant, SystemTime};
+mod aside;
 
+mod clock;
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
+use xprober_config::agent::RemoteWrite;
 
-use super::client::Client;
-use super::{Answer, MAX_BACKOFF, MIN_BACKOFF, PushCounters, Verdict, verdict};
+use super::attempt::Sender;
+use super::report::Reporter;
+use super::suspicion::Suspicion;
+use super::{Answer, FailureReason, MAX_BACKOFF, MIN_BACKOFF, PushError, PushStatus, Verdict};
 use crate::backoff::Backoff;
 use crate::queue::{DropReason, QueueHandle, RequestId, SealedRequest};
-use crate::samples::series::MAX_AHEAD_MILLIS;
+use crate::random;
+use aside::AsideRequests;
+use clock::Ahead;
 
-/// Repeats of one kind of log line come no more often.
-const LOG_INTERVAL: Duration = Duration::from_mins(1);
+/// How long a look past a request waits for the next one, which may have to be read from a disk.
+const NEXT_PATIENCE: Duration = Duration::from_millis(500);
 
-/// How requests are sent.
-#[derive(Debug, Clone)]
+/// A request that waits for its time is looked at this often: the clock may be set forward again.
+const CLOCK_PAUSE: Duration = Duration::from_secs(1);
+
+/// How requests are sent to one endpoint.
+#[derive(Debug)]
 pub struct Pushing {
-    /// The endpoint.
-    pub client: Client,
+    settings: RemoteWrite,
+    lanes: Vec<(End, Sender)>,
     /// How long pushing may go on after the shutdown began.
     pub drain_timeout: Duration,
     /// First and longest waiting time after failures, see [`MIN_BACKOFF`] and [`MAX_BACKOFF`].
     pub backoff: Backoff,
 }
 
+/// Which end of the queue a loop takes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Oldest,
+    Newest,
+}
+
 impl Pushing {
-    /// Sends with the usual back-off.
-    #[must_use]
-    pub fn new(client: Client, drain_timeout: Duration) -> Self {
-        Self {
-            client,
+    /// Prepares to send with the usual back-off; connects to nothing.
+    ///
+    /// # Errors
+    ///
+    /// When a file with a secret or certificate cannot be read or used.
+    pub fn new(settings: &RemoteWrite, version: &str, drain_timeout: Duration) -> Result<Self, PushError> {
+        let mut lanes = vec![(End::Oldest, Sender::new(settings, version)?)];
+        if settings.out_of_order {
+            lanes.push((End::Newest, Sender::new(settings, version)?));
+        }
+        Ok(Self {
+            settings: settings.clone(),
+            lanes,
             drain_timeout,
             backoff: Backoff::new(MIN_BACKOFF, MAX_BACKOFF),
-        }
+        })
     }
 }
 
-/// Sends what is queued, oldest first, until the queue is closed and empty or the drain time, which starts when
-/// `shutdown` is cancelled, is over. What is left stays in the queue.
-pub async fn run(
-    pushing: Pushing,
-    queue: QueueHandle,
-    counters: watch::Sender<PushCounters>,
-    shutdown: CancellationToken,
-) {
-    let drain_timeout = pushing.drain_timeout;
-    let mut pusher = Pusher {
-        pushing,
-        queue: queue.clone(),
-        counters,
-        refused: LogLimit::default(),
-        failing: LogLimit::default(),
-        failing_since: None,
-    };
+/// Sends what is queued until the queue is closed and empty or the drain time, which starts when `shutdown` is cancelled, is
+/// over. What is left stays in the queue.
+pub async fn run(pushing: Pushing, queue: QueueHandle, status: watch::Sender<PushStatus>, shutdown: CancellationToken) {
+    let Pushing {
+        settings,
+        lanes,
+        drain_timeout,
+        backoff,
+    } = pushing;
+    let reporter = Reporter::new(&settings, status);
+    let lanes = lanes.into_iter().map(|(end, sender)| {
+        queue.set_max_age(sender.max_age());
+        Lane {
+            end,
+            sender,
+            queue: &queue,
+            reporter: &reporter,
+            backoff: backoff.clone(),
+            suspicion: Suspicion::default(),
+            aside: AsideRequests::default(),
+            attempts: Attempts::default(),
+        }
+    });
+    let lanes = join_all(lanes.map(|lane| lane.push_all(&shutdown)));
     let overdue = async {
         shutdown.cancelled().await;
         tokio::time::sleep(drain_timeout).await;
     };
     tokio::select! {
-        () = pusher.push_all(&shutdown) => {}
+        _ = lanes => {}
         () = overdue => {
             let left = queue.status();
-            warn!(requests = left.requests, samples = left.samples, "drain time is over, samples are lost");
+            warn!(endpoint = %settings.name, requests = left.requests, samples = left.samples, "drain time is over");
         }
     }
 }
 
-struct Pusher {
-    pushing: Pushing,
-    queue: QueueHandle,
-    counters: watch::Sender<PushCounters>,
-    refused: LogLimit,
-    failing: LogLimit,
-    failing_since: Option<Instant>,
+/// One loop.
+struct Lane<'a> {
+    end: End,
+    sender: Sender,
+    queue: &'a QueueHandle,
+    reporter: &'a Reporter,
+    backoff: Backoff,
+    suspicion: Suspicion,
+    aside: AsideRequests,
+    attempts: Attempts,
 }
 
-impl Pusher {
-    async fn push_all(&mut self, shutdown: &CancellationToken) {
-        let mut attempts = Attempts::default();
-        while let Some((id, request)) = self.queue.lease().await {
-            if ahead_of_clock(&request) {
-                warn!(
-                    samples = request.samples,
-                    "samples from a clock that was set back since are dropped"
-                );
-                self.queue.discard(id, DropReason::Clock);
+impl Lane<'_> {
+    async fn push_all(mut self, shutdown: &CancellationToken) {
+        loop {
+            if self.aside.is_due(Instant::now()) {
+                self.try_aside().await;
                 continue;
             }
-            let answer = self.pushing.client.send(&request, attempts.next(id)).await;
-            let verdict = verdict(&answer);
-            self.counters
-                .send_modify(|counters| counters.count(verdict, request.samples));
-            match verdict {
-                Verdict::Done => {
-                    self.queue.ack(id);
-                    self.recovered();
-                }
-                Verdict::Drop(reason) => {
-                    self.queue.discard(id, reason);
-                    self.log_refused(&answer, request.samples);
-                    // The receiver lives and answers; the next request is another matter.
-                    self.pushing.backoff.reset();
-                }
-                Verdict::Retry { after } => {
-                    self.queue.release(id);
-                    let pause = self.pushing.backoff.next(random());
-                    let pause = after.unwrap_or(pause);
-                    self.log_failing(&answer, pause);
-                    rest(pause, shutdown).await;
-                }
+            let due = self.aside.due();
+            let leased = tokio::select! {
+                leased = lease(self.queue, self.end) => leased,
+                () = sleep_until(due), if due.is_some() => continue,
+            };
+            let Some((id, request)) = leased else { break };
+            if let Some(pause) = self.handle(id, request).await {
+                rest(pause, shutdown).await;
             }
         }
+        self.end_aside().await;
     }
 
-    fn recovered(&mut self) {
-        self.pushing.backoff.reset();
-        self.failing = LogLimit::default();
-        if let Some(since) = self.failing_since.take() {
-            let outage = since.elapsed();
-            info!(after = ?outage, requests = self.queue.status().requests, "remote write works again");
+    /// Makes one attempt at a leased request; answers how long to wait after it.
+    async fn handle(&mut self, id: RequestId, request: SealedRequest) -> Option<Duration> {
+        match clock::ahead(&request) {
+            Ahead::Not => {}
+            Ahead::Some(ahead) => {
+                self.reporter.ahead_of_clock(request.samples, ahead, true);
+                self.queue.release(id);
+                return Some(CLOCK_PAUSE);
+            }
+            Ahead::TooFar(ahead) => {
+                self.reporter.ahead_of_clock(request.samples, ahead, false);
+                self.queue.discard(id, DropReason::Clock);
+                return None;
+            }
         }
+        let number = self.attempts.next(id);
+        let (answer, verdict) = self.attempt(&request, number).await;
+        let Verdict::Retry { after } = verdict else {
+            self.suspicion.clear();
+            // The receiver lives and answers; the next request is another matter.
+            self.backoff.reset();
+            self.finish(id, &request, &answer, verdict);
+            return None;
+        };
+        if answer.reason() == Some(FailureReason::ServerError) {
+            if self.suspicion.failed_on(id) && self.look_past(id).await {
+                self.reporter.set_aside(&answer, request.samples);
+                let again = Instant::now() + self.backoff.longest();
+                self.aside.add(id, request, number, again);
+                self.bound_aside();
+                self.suspicion.clear();
+                self.backoff.reset();
+                return None;
+            }
+        } else {
+            self.suspicion.clear();
+        }
+        self.queue.release(id);
+        let pause = self.backoff.next(random::unit());
+        let pause = after.unwrap_or(pause);
+        self.reporter.failing(&answer, pause, self.queue.status().samples);
+        Some(pause)
     }
 
-    fn log_failing(&mut self, answer: &Answer, pause: Duration) {
-        let now = Instant::now();
-        self.failing_since.get_or_insert(now);
-        if let Some(more) = self.failing.allow(now) {
-            let queued = self.queue.status().samples;
-            let why = describe(answer);
-            warn!(
-                error = why,
-                ?pause,
-                queued,
-                repeats = more,
-                "remote write failed, trying again"
-            );
+    /// Tries the request behind `id` once; tells whether the receiver took or judged it, so that `id` alone is to blame.
+    ///
+    /// It follows the failure at once, so that a receiver that comes back is not mistaken for one that fails on `id` only.
+    async fn look_past(&mut self, id: RequestId) -> bool {
+        self.queue.set_aside(id);
+        let Ok(Some((next, request))) = tokio::time::timeout(NEXT_PATIENCE, lease(self.queue, self.end)).await else {
+            self.queue.release(id);
+            return false;
+        };
+        if clock::ahead(&request) == Ahead::Not {
+            let (answer, verdict) = self.attempt(&request, 0).await;
+            if let Verdict::Done | Verdict::Partly { .. } | Verdict::Drop(_) = verdict {
+                self.finish(next, &request, &answer, verdict);
+                let judged = answer.reason().is_none_or(FailureReason::is_about_data);
+                if !judged {
+                    self.queue.release(id);
+                }
+                return judged;
+            }
         }
+        self.queue.release(next);
+        self.queue.release(id);
+        false
     }
 
-    fn log_refused(&mut self, answer: &Answer, samples: u64) {
-        if let Some(more) = self.refused.allow(Instant::now()) {
-            let why = describe(answer);
-            warn!(
-                error = why,
-                samples,
-                repeats = more,
-                "remote write was refused, samples are lost"
-            );
+    async fn attempt(&mut self, request: &SealedRequest, number: u64) -> (Answer, Verdict) {
+        self.sender.attempt(request, number, self.queue, self.reporter).await
+    }
+
+    /// Ends the life of a request that is not to be sent again.
+    fn finish(&self, id: RequestId, request: &SealedRequest, answer: &Answer, verdict: Verdict) {
+        match verdict {
+            Verdict::Done => {
+                self.queue.ack(id);
+                self.reporter.recovered(self.queue.status().requests);
+            }
+            Verdict::Partly { written } => {
+                self.queue.ack(id);
+                self.reporter.refused(answer, request.samples.saturating_sub(written));
+            }
+            Verdict::Drop(reason) => {
+                self.queue.discard(id, reason);
+                self.reporter.refused(answer, request.samples);
+            }
+            Verdict::Retry { .. } | Verdict::Respell => self.queue.release(id),
         }
+    }
+}
+
+async fn lease(queue: &QueueHandle, end: End) -> Option<(RequestId, SealedRequest)> {
+    match end {
+        End::Oldest => queue.lease().await,
+        End::Newest => queue.lease_newest().await,
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -161,24 +252,6 @@ async fn rest(pause: Duration, shutdown: &CancellationToken) {
         () = tokio::time::sleep(pause) => {}
         () = shutdown.cancelled(), if !draining => {}
     }
-}
-
-fn describe(answer: &Answer) -> String {
-    match answer {
-        Answer::Response { status, body, .. } => format!("status {status}: {body}"),
-        Answer::Failed(why) => why.clone(),
-    }
-}
-
-fn ahead_of_clock(request: &SealedRequest) -> bool {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let now = now.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
-    request.max_timestamp.saturating_sub(now) > MAX_AHEAD_MILLIS
-}
-
-/// Uniform in 0..1; the keys of a new hasher are random, and a back-off needs no better.
-fn random() -> f64 {
-    f64::from(u32::try_from(RandomState::new().hash_one(()) >> 32).unwrap_or_default()) / f64::from(u32::MAX)
 }
 
 /// Numbers the attempts of the request at the head of the queue.
@@ -199,27 +272,5 @@ impl Attempts {
     }
 }
 
-/// Lets one line per [`LOG_INTERVAL`] pass.
-#[derive(Debug, Default)]
-struct LogLimit {
-    last: Option<Instant>,
-    suppressed: u64,
-}
-
-impl LogLimit {
-    /// Answers how many lines were held back since the last one, or `None` when this one is to be held back too.
-    fn allow(&mut self, now: Instant) -> Option<u64> {
-        if self
-            .last
-            .is_some_and(|last| now.saturating_duration_since(last) < LOG_INTERVAL)
-        {
-            self.suppressed += 1;
-            return None;
-        }
-        self.last = Some(now);
-        Some(std::mem::take(&mut self.suppressed))
-    }
-}
-
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,96 +1,201 @@
-//! The queue as its two tasks hold it.
+//! The queue as its tasks hold it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, MutexGuard};
+use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tracing::warn;
 
-use super::{Bounds, DropReason, Queue, QueueStatus, RequestId, SealedRequest};
+use super::folder::{DiskFolder, Folder};
+use super::index::Lane;
+use super::shared::{Next, Shared, Stage, State};
+use super::task::{Keeper, Place};
+use super::{Bounds, DropReason, Queue, QueueSettings, QueueStatus, RequestId, SealedRequest, Storage, Trouble};
+
+/// How long [`QueueHandle::finish`] waits for the disk.
+const FINISH_PATIENCE: Duration = Duration::from_secs(5);
+/// How often one who waits for the disk looks whether it hangs.
+const DISK_POLL: Duration = Duration::from_millis(500);
 
 /// One end of the queue between the samples task, which pushes, and the push task, which leases.
+///
+/// The thread of a queue on disk ends when the last handle is gone or [`Self::finish`] was called.
 #[derive(Debug, Clone)]
 pub struct QueueHandle {
-    shared: Arc<Shared>,
+    owner: Arc<Owner>,
 }
 
+/// Ends the thread when the last handle goes.
 #[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
-    /// Wakes the one push task.
-    changed: Notify,
-}
-
-#[derive(Debug)]
-struct State {
-    queue: Queue,
-    closed: bool,
-}
+struct Owner(Arc<Shared>);
 
 impl QueueHandle {
-    /// Builds an empty, open queue.
+    /// Builds an empty, open queue in memory.
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
-        let state = State {
-            queue: Queue::new(bounds),
-            closed: false,
+        Self::build(Queue::new(bounds), Storage::Memory)
+    }
+
+    /// Opens the queue in its folder, or one in memory when there is none.
+    ///
+    /// Never fails and does not wait: what an earlier run left appears as soon as the thread has read it, and leases wait
+    /// for that up to 10 s. A folder that cannot be used is logged, shows in the status and is tried again.
+    #[must_use]
+    pub fn open(settings: QueueSettings) -> Self {
+        let QueueSettings {
+            endpoint,
+            bounds,
+            folder,
+            memory_bytes,
+        } = settings;
+        let queue = Queue::with_memory(bounds, memory_bytes);
+        let Some(path) = folder else {
+            return Self::build(queue, Storage::Memory);
         };
+        let handle = Self::build(queue, Storage::Opening);
+        let at = Place {
+            endpoint,
+            folder: path.display().to_string(),
+        };
+        let keeper = Keeper::new(handle.shared(), DiskFolder::new(path), at);
+        handle.start(keeper.with_segments_for(bounds.max_bytes));
+        handle
+    }
+
+    /// Builds a queue whose thread is still to be started, if it is to have one.
+    pub(super) fn build(queue: Queue, storage: Storage) -> Self {
         Self {
-            shared: Arc::new(Shared {
-                state: Mutex::new(state),
-                changed: Notify::new(),
-            }),
+            owner: Arc::new(Owner(Arc::new(Shared::new(queue, storage)))),
         }
     }
 
-    /// Appends a request.
+    /// Starts the thread of a queue that was built for one.
+    pub(super) fn start<F: Folder>(&self, keeper: Keeper<F>) {
+        if let Err(error) = keeper.spawn() {
+            warn!(%error, "no thread for the queue's disk, requests wait in memory");
+            self.shared().end(Storage::Degraded(Trouble::Failed));
+        }
+    }
+
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.owner.0)
+    }
+
+    /// Appends a request; never waits.
     pub fn push(&self, request: SealedRequest) {
-        self.state().queue.push(request, Instant::now());
-        self.shared.changed.notify_one();
+        self.change(|state| state.queue.push(request, Instant::now()));
     }
 
     /// Says that nothing more will be pushed.
     pub fn close(&self) {
-        self.state().closed = true;
-        self.shared.changed.notify_one();
+        self.change(|state| state.advance(Stage::Closed));
     }
 
-    /// Leases the oldest request, waiting for one if need be; `None` once the queue is closed and empty.
-    pub async fn lease(&self) -> Option<(RequestId, SealedRequest)> {
-        loop {
-            {
-                let mut state = self.state();
-                let oldest = state.queue.lease(Instant::now());
-                if oldest.is_some() || state.closed {
-                    return oldest;
+    /// Closes the queue and waits until what is left is on disk, for at most 5 s; the next run finds it there.
+    ///
+    /// [`QueueStatus::unsaved_samples`] tells afterwards what is lost: everything that is left of a queue in memory.
+    /// What is pushed later stays in memory.
+    pub async fn finish(&self) {
+        self.change(|state| state.advance(Stage::Ending));
+        let ended = async {
+            loop {
+                let changed = self.owner.0.changed();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                if self.state().has_ended() {
+                    return;
                 }
+                changed.await;
             }
-            self.shared.changed.notified().await;
+        };
+        if tokio::time::timeout(FINISH_PATIENCE, ended).await.is_err() {
+            let samples = self.status().unsaved_samples;
+            warn!(
+                samples,
+                "the queue's disk does not answer, samples that it does not hold are lost"
+            );
         }
+    }
+
+    /// Leases the oldest request, waiting for one if need be; `None` once the queue is closed and holds no other than
+    /// leased ones. Whoever gives up waiting has leased nothing.
+    pub async fn lease(&self) -> Option<(RequestId, SealedRequest)> {
+        self.lease_at(Lane::Backlog).await
+    }
+
+    /// Leases the newest request, beside the one of [`Self::lease`]: for receivers that take samples out of order, so
+    /// that live data need not wait behind a backlog. Ends as [`Self::lease`] does.
+    pub async fn lease_newest(&self) -> Option<(RequestId, SealedRequest)> {
+        self.lease_at(Lane::Live).await
     }
 
     /// See [`Queue::ack`].
     pub fn ack(&self, id: RequestId) {
-        self.state().queue.ack(id);
+        self.change(|state| state.queue.ack(id));
     }
 
     /// See [`Queue::discard`].
     pub fn discard(&self, id: RequestId, reason: DropReason) {
-        self.state().queue.discard(id, reason);
+        self.change(|state| state.queue.discard(id, reason));
     }
 
     /// See [`Queue::release`].
     pub fn release(&self, id: RequestId) {
-        self.state().queue.release(id);
+        self.change(|state| state.queue.release(id));
     }
 
-    /// Says how full the queue is.
+    /// See [`Queue::set_aside`].
+    pub fn set_aside(&self, id: RequestId) {
+        self.change(|state| state.queue.set_aside(id));
+    }
+
+    /// See [`Queue::set_max_age`].
+    pub fn set_max_age(&self, max_age: Duration) {
+        self.change(|state| state.queue.set_max_age(max_age));
+    }
+
+    /// Says how full the queue is; costs the same whatever it holds.
     #[must_use]
     pub fn status(&self) -> QueueStatus {
-        self.state().queue.status(Instant::now())
+        let now = Instant::now();
+        let state = self.state();
+        QueueStatus {
+            storage: state.storage(now),
+            ..state.queue.status(now)
+        }
+    }
+
+    async fn lease_at(&self, lane: Lane) -> Option<(RequestId, SealedRequest)> {
+        loop {
+            let changed = self.owner.0.changed();
+            tokio::pin!(changed);
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            let next = self.state().next(lane, Instant::now());
+            match next {
+                Next::Lease(id, request) => return Some((id, request)),
+                Next::End => return None,
+                Next::Wait => changed.await,
+                Next::WaitForDisk => {
+                    let _ = tokio::time::timeout(DISK_POLL, changed).await;
+                }
+            }
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        self.owner.0.change(change);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic elsewhere leaves the queue consistent: every change of it is complete before the lock is given back.
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.owner.0.state()
     }
 }
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.change(|state| state.advance(Stage::Ending));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,8 @@ impl Kind {
 pub enum Scope {
     /// The agent itself.
     Agent,
+    /// A place where the agent pushes to.
+    Endpoint,
     /// A region, by kind of probe.
     Region,
     /// One target.
@@ -45,13 +47,21 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope, in the order of their numbers.
-    pub const ALL: [Self; 5] = [Self::Agent, Self::Region, Self::Target, Self::Line, Self::LineProbes];
+    pub const ALL: [Self; 6] = [
+        Self::Agent,
+        Self::Endpoint,
+        Self::Region,
+        Self::Target,
+        Self::Line,
+        Self::LineProbes,
+    ];
 
     /// Labels of the scope beside [`COMMON_LABELS`].
     #[must_use]
     pub const fn labels(self) -> &'static [&'static str] {
         match self {
             Self::Agent => &[],
+            Self::Endpoint => &["endpoint"],
             Self::Region => &["target_region", "probe"],
             Self::Target => &["target_region", "probe", "target"],
             Self::Line => &["target_region", "line", "circuit", "carrier", "owner"],
@@ -198,22 +208,34 @@ catalogue! {
         "Packets that the kernel dropped because the ICMP prober's receive queue was full.";
     AGENT_UNSTAMPED: Counter Agent "xprober_agent_unstamped_total" "",
         "Round-trip times that may hold delays of the agent: the kernel stamped no arrival, or the departure was interrupted and not stamped.";
-    AGENT_QUEUE_BYTES: Gauge Agent "xprober_agent_queue_bytes" "bytes",
-        "Sealed requests that wait for the time-series database.";
-    AGENT_QUEUE_REQUESTS: Gauge Agent "xprober_agent_queue_requests" "",
-        "Number of requests that wait for the time-series database.";
-    AGENT_QUEUE_OLDEST_AGE: Gauge Agent "xprober_agent_queue_oldest_age_seconds" "seconds",
+    AGENT_QUEUE_BYTES: Gauge Endpoint "xprober_agent_queue_bytes" "bytes",
+        "Sealed requests that wait for the endpoint.";
+    AGENT_QUEUE_REQUESTS: Gauge Endpoint "xprober_agent_queue_requests" "",
+        "Number of requests that wait for the endpoint.";
+    AGENT_QUEUE_OLDEST_AGE: Gauge Endpoint "xprober_agent_queue_oldest_age_seconds" "seconds",
         "Age of the oldest request that waits, 0 when none does.";
-    AGENT_SAMPLES_SEALED: Counter Agent "xprober_agent_samples_sealed_total" "",
+    AGENT_QUEUE_ON_DISK: Gauge Endpoint "xprober_agent_queue_on_disk" "",
+        "1 if what waits is kept on disk, 0 if in memory, where a restart loses it.";
+    AGENT_QUEUE_DEGRADED: Gauge Endpoint "xprober_agent_queue_degraded" ["reason"] "",
+        "1 while the folder of the queue cannot be used, with the reason: locked, denied, hung, ...; absent while all is well.";
+    AGENT_SAMPLES_INHERITED: Counter Endpoint "xprober_agent_samples_inherited_total" "",
+        "Samples that an earlier run left in the queue on disk.";
+    AGENT_SAMPLES_SEALED: Counter Endpoint "xprober_agent_samples_sealed_total" "",
         "Samples that were put into the queue, stale markers among them.";
-    AGENT_STALE_MARKERS: Counter Agent "xprober_agent_stale_markers_sealed_total" "",
+    AGENT_STALE_MARKERS: Counter Endpoint "xprober_agent_stale_markers_sealed_total" "",
         "Stale markers among the sealed samples; queries do not count those.";
-    AGENT_SAMPLES_PUSHED: Counter Agent "xprober_agent_samples_pushed_total" "",
-        "Samples that the time-series database took.";
-    AGENT_SAMPLES_DROPPED: Counter Agent "xprober_agent_samples_dropped_total" ["reason"] "",
-        "Samples that were given up, by reason: full, expired, rejected or clock.";
-    AGENT_PUSH_ATTEMPTS: Counter Agent "xprober_agent_push_attempts_total" ["result"] "",
-        "Requests to the time-series database, by what their answer led to: ok, retry or drop.";
+    AGENT_SAMPLES_PUSHED: Counter Endpoint "xprober_agent_samples_pushed_total" "",
+        "Samples that the endpoint took.";
+    AGENT_SAMPLES_DROPPED: Counter Endpoint "xprober_agent_samples_dropped_total" ["reason"] "",
+        "Samples that were given up, by reason: full, expired, rejected, clock or damaged.";
+    AGENT_PUSH_ATTEMPTS: Counter Endpoint "xprober_agent_push_attempts_total" ["result"] "",
+        "Requests to the endpoint, by what their answer led to: ok, retry or drop.";
+    AGENT_PUSH_FAILURES: Counter Endpoint "xprober_agent_push_failures_total" ["reason"] "",
+        "Requests to the endpoint that failed, by reason (dns, refused, tls, unauthorized, clock, ...); absent until the first.";
+    AGENT_PUSH_LAST_SUCCESS: Gauge Endpoint "xprober_agent_push_last_success_timestamp_seconds" "seconds",
+        "When the endpoint took a request last, Unix time; absent until the first.";
+    AGENT_PUSH_PROTOCOL: Gauge Endpoint "xprober_agent_push_protocol_info" ["protocol"] "",
+        "Always 1; how requests to the endpoint are spelt is in the label.";
 }
 
 /// Renders the catalogue as a table for people.

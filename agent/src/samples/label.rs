@@ -80,13 +80,23 @@ fn sorted<'a, 'r>(
 /// Appends one label; its value comes in two parts.
 fn put_label(to: &mut Vec<u8>, name: &str, value: [&str; 2]) {
     let value_bytes = value[0].len() + value[1].len();
-    to.push(TAG_FIRST);
-    encode_varint(field_bytes(name.len()) + field_bytes(value_bytes), to);
-    to.push(TAG_FIRST);
-    encode_varint(name.len() as u64, to);
-    to.extend_from_slice(name.as_bytes());
-    to.push(TAG_SECOND);
-    encode_varint(value_bytes as u64, to);
+    let bytes = field_bytes(name.len()) + field_bytes(value_bytes);
+    // Nearly all labels are so short that each length is one byte.
+    if let (Ok(bytes @ ..=0x7f), Ok(name_bytes), Ok(value_bytes)) =
+        (u8::try_from(bytes), u8::try_from(name.len()), u8::try_from(value_bytes))
+    {
+        to.extend_from_slice(&[TAG_FIRST, bytes, TAG_FIRST, name_bytes]);
+        to.extend_from_slice(name.as_bytes());
+        to.extend_from_slice(&[TAG_SECOND, value_bytes]);
+    } else {
+        to.push(TAG_FIRST);
+        encode_varint(bytes, to);
+        to.push(TAG_FIRST);
+        encode_varint(name.len() as u64, to);
+        to.extend_from_slice(name.as_bytes());
+        to.push(TAG_SECOND);
+        encode_varint(value_bytes as u64, to);
+    }
     to.extend_from_slice(value[0].as_bytes());
     to.extend_from_slice(value[1].as_bytes());
 }

@@ -1,7 +1,7 @@
 //! From the ledger to samples: what was counted in, one group of values per subject out.
 //!
 //! ```text
-//!   Ledger + AgentState --snapshot--> Group --SeriesSet--> Samples --Cutter--> Batch --Sealer--> SealedRequest
+//!   Ledger + AgentState --snapshot--> Group --SeriesSet--> Samples --[wire]--> SealedRequest
 //! ```
 //!
 //! A group holds what is said about one subject (a region, a target, a line, the agent). Groups pass one by one, so that
@@ -20,9 +20,11 @@ pub mod label;
 
 pub mod shape;
 
-pub mod series;
+pub mod sample;
 
-pub mod batch;
+mod native;
+
+pub mod series;
 
 pub mod task;
 
@@ -32,11 +34,12 @@ pub use event::{EngineCounters, Event};
 pub use snapshot::snapshot;
 pub use subject::Subject;
 
+use crate::ledger::Exponential;
 use crate::ledger::histogram::le;
 use crate::plan::PlanStatus;
 use crate::probe::{HttpReason, Outcome, Reason, Stage};
-use crate::push::PushCounters;
-use crate::queue::QueueStatus;
+use crate::push::PushStatus;
+use crate::queue::{DropReason, QueueStatus};
 use catalogue::{MAX_OWN_LABELS, Metric};
 
 /// Which of the series of a metric and subject.
@@ -50,6 +53,8 @@ pub enum Part {
     Sum,
     /// The count of a histogram.
     Count,
+    /// A histogram as one native series.
+    Native,
     /// The one with this `outcome`.
     Outcome(Outcome),
     /// The one with this `outcome` and `reason`.
@@ -69,16 +74,20 @@ impl Part {
             Self::Bucket(_) => "_bucket",
             Self::Sum => "_sum",
             Self::Count => "_count",
-            Self::Whole | Self::Outcome(_) | Self::Reason(..) | Self::Stage(_) | Self::Failure(..) | Self::Text(_) => {
-                ""
-            }
+            Self::Whole
+            | Self::Native
+            | Self::Outcome(_)
+            | Self::Reason(..)
+            | Self::Stage(_)
+            | Self::Failure(..)
+            | Self::Text(_) => "",
         }
     }
 
     /// Values of the metric's own labels, in the metric's order; `le` for a bucket. Empty ones are left out.
     fn label_values(self) -> [&'static str; MAX_OWN_LABELS] {
         match self {
-            Self::Whole | Self::Sum | Self::Count => ["", ""],
+            Self::Whole | Self::Sum | Self::Count | Self::Native => ["", ""],
             Self::Bucket(bucket) => [le(bucket), ""],
             Self::Outcome(outcome) => [outcome.as_str(), ""],
             Self::Reason(outcome, reason) => [outcome.as_str(), reason.as_str()],
@@ -96,7 +105,7 @@ pub struct Value {
     pub metric: &'static Metric,
     /// Which of the metric's series.
     pub part: Part,
-    /// The number, in the metric's unit.
+    /// The number, in the metric's unit; of a native histogram its count.
     pub value: f64,
 }
 
@@ -107,6 +116,8 @@ pub struct Group<'a> {
     pub subject: Subject<'a>,
     /// The values, in the order of the catalogue.
     pub values: Vec<Value>,
+    /// What the value with [`Part::Native`] stands for, and its sum in the metric's unit.
+    pub native: Option<(&'a Exponential, f64)>,
 }
 
 /// What the agent knows of itself at the time of a snapshot.
@@ -122,15 +133,36 @@ pub struct AgentState {
     pub skipped_ticks: u64,
     /// What the ICMP prober has noticed about itself so far.
     pub engine: EngineCounters,
+    /// Where it pushes to.
+    pub endpoints: Vec<EndpointState>,
+}
+
+/// What the agent knows of one place where it pushes to.
+#[derive(Debug, Clone)]
+pub struct EndpointState {
+    /// Its name.
+    pub name: String,
     /// How full the queue is.
     pub queue: QueueStatus,
     /// Samples put into the queue so far.
     pub sealed: u64,
     /// Stale markers among them.
     pub stale_markers: u64,
-    /// What the push task has counted so far.
-    pub push: PushCounters,
+    /// What the push says of itself.
+    pub push: PushStatus,
+}
+
+impl EndpointState {
+    /// Samples that were given up for `reason`, in the queue or out of requests that were taken in part.
+    #[must_use]
+    pub const fn dropped(&self, reason: DropReason) -> u64 {
+        let in_part = match reason {
+            DropReason::Rejected => self.push.partly_rejected,
+            DropReason::Full | DropReason::Expired | DropReason::Clock | DropReason::Damaged => 0,
+        };
+        self.queue.dropped.get(reason) + in_part
+    }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::catalogue::{COMMON_LABELS, Scope};
 use super::label::{SharedLabels, put_clean};
+use super::native::NativeWriter;
+pub use super::sample::{STALE_MARKER, Sample, SampleValue, Samples};
 use super::shape::{Shape, Slot};
-use super::{Group, Subject, Value};
-
-/// The NaN that ends a series (Prometheus, `value.StaleNaN`).
-pub const STALE_MARKER: u64 = 0x7ff0_0000_0000_0002;
+use super::{Group, Part, Value};
 
 /// A clock that was set back by more than this is followed at once instead of being waited for, milliseconds.
 ///
@@ -18,70 +17,6 @@ pub const MAX_AHEAD_MILLIS: i64 = 60_000;
 
 /// Stands behind every value in the name of a subject; clean values have no control characters.
 const END_OF_VALUE: char = '\0';
-
-/// One value of one series at one time.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Sample<'a> {
-    /// Which series: its labels as they stand in a `TimeSeries` message.
-    pub labels: &'a [u8],
-    /// The value; [`STALE_MARKER`] ends the series.
-    pub value: f64,
-    /// Milliseconds since the Unix epoch.
-    pub timestamp: i64,
-}
-
-impl Sample<'_> {
-    /// Tells whether the sample ends its series.
-    #[must_use]
-    pub const fn is_stale_marker(&self) -> bool {
-        self.value.to_bits() == STALE_MARKER
-    }
-}
-
-/// The samples of one subject at one time.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Samples {
-    timestamp: i64,
-    labels: Vec<u8>,
-    /// Where the labels of each sample end, and its value.
-    values: Vec<(usize, f64)>,
-}
-
-impl Samples {
-    /// Number of samples.
-    #[must_use]
-    pub const fn len(&self) -> usize {
-        self.values.len()
-    }
-
-    /// Tells whether there is none.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.values.is_empty()
-    }
-
-    /// The samples in the order of the group's values.
-    pub fn iter(&self) -> impl Iterator<Item = Sample<'_>> {
-        let mut begin = 0;
-        self.values.iter().map(move |&(end, value)| Sample {
-            labels: &self.labels[std::mem::replace(&mut begin, end)..end],
-            value,
-            timestamp: self.timestamp,
-        })
-    }
-
-    pub(super) fn restart(&mut self, timestamp: i64) {
-        self.timestamp = timestamp;
-        self.labels.clear();
-        self.values.clear();
-    }
-
-    /// Appends a sample whose labels are written by `labels`.
-    pub(super) fn push(&mut self, value: f64, labels: impl FnOnce(&mut Vec<u8>)) {
-        labels(&mut self.labels);
-        self.values.push((self.labels.len(), value));
-    }
-}
 
 /// The series that are alive, by subject.
 ///
@@ -94,11 +29,15 @@ pub struct SeriesSet {
     subjects: [BTreeMap<Box<str>, Kept>; Scope::ALL.len()],
     shapes: BTreeSet<Shape>,
     last_timestamp: Option<i64>,
+    /// What appears in this snapshot began to be counted after this time.
+    new_since: i64,
     writer: Writer,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kept {
+    /// When counting for the subject began, or shortly before.
+    since: i64,
     /// What was said in the last snapshot.
     before: Option<Shape>,
     /// What has been said in this one.
@@ -110,13 +49,15 @@ struct Kept {
 struct Writer {
     subject: String,
     shared: SharedLabels,
+    native: NativeWriter,
     samples: Samples,
 }
 
 impl SeriesSet {
-    /// Starts without a series; `common` holds the values of [`COMMON_LABELS`].
+    /// Starts without a series; `common` holds the values of [`COMMON_LABELS`]. What is in the first snapshot has been
+    /// counted since `now`, milliseconds since the Unix epoch.
     #[must_use]
-    pub fn new(common: [String; COMMON_LABELS.len()]) -> Self {
+    pub fn new(common: [String; COMMON_LABELS.len()], now: i64) -> Self {
         let clean = |value: String| {
             let mut cleaned = String::new();
             put_clean(&mut cleaned, &value);
@@ -127,6 +68,7 @@ impl SeriesSet {
             subjects: <[BTreeMap<Box<str>, Kept>; Scope::ALL.len()]>::default(),
             shapes: BTreeSet::new(),
             last_timestamp: None,
+            new_since: now,
             writer: Writer::default(),
         }
     }
@@ -136,7 +78,10 @@ impl SeriesSet {
     /// [`MAX_AHEAD_MILLIS`].
     pub fn begin(&mut self, now: i64) {
         let timestamp = self.next_timestamp(now);
-        self.last_timestamp = Some(timestamp);
+        if let Some(last) = self.last_timestamp.replace(timestamp) {
+            // Later than the stale marker that the last snapshot may have sent for the same series.
+            self.new_since = last.saturating_add(1);
+        }
         self.writer.samples.restart(timestamp);
     }
 
@@ -149,16 +94,17 @@ impl SeriesSet {
             common,
             subjects,
             shapes,
+            new_since,
             writer,
             ..
         } = self;
         let scope = group.subject.scope();
-        writer.open(common, &group.subject);
+        writer.open(common, group);
         let subjects = &mut subjects[scope as usize];
         if let Some(kept) = subjects.get_mut(writer.subject.as_str()) {
             kept.say(&group.values, shapes, writer);
         } else {
-            let mut kept = Kept::default();
+            let mut kept = Kept::new(*new_since);
             kept.say(&group.values, shapes, writer);
             if !writer.samples.is_empty() {
                 subjects.insert(writer.subject.as_str().into(), kept);
@@ -183,7 +129,7 @@ impl SeriesSet {
                 kept.before = kept.now.take();
                 let gone = Shape::difference(before.as_ref(), kept.before.as_ref());
                 if !gone.is_empty() {
-                    writer.close(common, scope, subject, &gone);
+                    writer.close(common, scope, subject, kept.since, &gone);
                     ended(&writer.samples);
                 }
                 kept.before.is_some()
@@ -217,7 +163,16 @@ impl SeriesSet {
 }
 
 impl Kept {
+    const fn new(since: i64) -> Self {
+        Self {
+            since,
+            before: None,
+            now: None,
+        }
+    }
+
     fn say(&mut self, values: &[Value], shapes: &mut BTreeSet<Shape>, writer: &mut Writer) {
+        writer.samples.count_from(self.since);
         // Nearly always a subject has the series that it had last time.
         if self.now.is_none()
             && let Some(before) = &self.before
@@ -243,7 +198,8 @@ impl Kept {
 
 impl Writer {
     /// Makes room for the samples of a subject.
-    fn open(&mut self, common: &[String; COMMON_LABELS.len()], subject: &Subject<'_>) {
+    fn open(&mut self, common: &[String; COMMON_LABELS.len()], group: &Group<'_>) {
+        let subject = &group.subject;
         self.subject.clear();
         for value in subject.label_values() {
             put_clean(&mut self.subject, value);
@@ -251,13 +207,27 @@ impl Writer {
         }
         let values = self.subject.split_terminator(END_OF_VALUE);
         self.shared.load(common, subject.scope(), values);
-        self.samples.restart(self.samples.timestamp);
+        let timestamp = self.samples.timestamp();
+        self.samples.restart(timestamp);
+        if let Some((histogram, sum)) = group.native {
+            self.native.write(histogram, sum, timestamp);
+        }
     }
 
     /// Writes the stale markers of a subject.
-    fn close(&mut self, common: &[String; COMMON_LABELS.len()], scope: Scope, subject: &str, gone: &[Slot]) {
+    fn close(
+        &mut self,
+        common: &[String; COMMON_LABELS.len()],
+        scope: Scope,
+        subject: &str,
+        since: i64,
+        gone: &[Slot],
+    ) {
         self.shared.load(common, scope, subject.split_terminator(END_OF_VALUE));
-        self.samples.restart(self.samples.timestamp);
+        let timestamp = self.samples.timestamp();
+        self.samples.restart(timestamp);
+        self.samples.count_from(since);
+        self.native.write_stale(timestamp);
         for slot in gone {
             self.put(*slot, f64::from_bits(STALE_MARKER));
         }
@@ -266,8 +236,18 @@ impl Writer {
     fn put(&mut self, slot: Slot, value: f64) {
         let name = [slot.metric.name, slot.part.suffix()];
         let own = slot.metric.own_labels().zip(slot.part.label_values());
-        self.samples
-            .push(value, |labels| self.shared.put_series(labels, name, own));
+        let Self {
+            shared,
+            native,
+            samples,
+            ..
+        } = self;
+        let labels = |labels: &mut Vec<u8>| shared.put_series(labels, name, own);
+        if matches!(slot.part, Part::Native) {
+            samples.push_native(slot.metric, native.message(), labels);
+        } else {
+            samples.push(slot.metric, value, labels);
+        }
     }
 }
 

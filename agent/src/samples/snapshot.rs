@@ -7,10 +7,11 @@ use xprober_config::agent::Detail;
 use xprober_proto::Line;
 
 use super::catalogue::{self, Metric};
-use super::{AgentState, Group, Part, Subject, Value};
+use super::{AgentState, EndpointState, Group, Part, Subject, Value};
 use crate::ledger::histogram::BOUNDS;
 use crate::ledger::{Histogram, HttpLedger, Ledger, LineCounts, RegionKey, RegionLedger, TargetKey, TargetLedger};
 use crate::probe::{Outcome, Stage};
+use crate::push::FailureReason;
 use crate::queue::DropReason;
 
 /// Says everything that is to be said now, one subject after the other.
@@ -28,6 +29,7 @@ pub fn snapshot<'a>(
         Detail::Region => None,
     };
     iter::once_with(move || about_agent(agent, now))
+        .chain(agent.endpoints.iter().map(about_endpoint))
         .chain(ledger.regions().map(|(key, region)| about_region(key, region)))
         .chain(
             targets
@@ -63,23 +65,43 @@ fn about_agent(agent: &AgentState, now: Instant) -> Group<'_> {
     group.time(&c::AGENT_STALLED_SECONDS, Part::Whole, Some(agent.engine.gap_time));
     group.count(&c::AGENT_RECEIVE_DROPS, Part::Whole, agent.engine.receive_drops);
     group.count(&c::AGENT_UNSTAMPED, Part::Whole, agent.engine.unstamped);
-    group.count(&c::AGENT_QUEUE_BYTES, Part::Whole, agent.queue.bytes);
-    group.count(&c::AGENT_QUEUE_REQUESTS, Part::Whole, agent.queue.requests as u64);
-    group.time(&c::AGENT_QUEUE_OLDEST_AGE, Part::Whole, Some(agent.queue.oldest_age));
-    group.count(&c::AGENT_SAMPLES_SEALED, Part::Whole, agent.sealed);
-    group.count(&c::AGENT_STALE_MARKERS, Part::Whole, agent.stale_markers);
-    group.count(&c::AGENT_SAMPLES_PUSHED, Part::Whole, agent.push.pushed);
-    for reason in DropReason::ALL {
-        let dropped = agent.queue.dropped.get(reason);
-        group.count(&c::AGENT_SAMPLES_DROPPED, Part::Text(reason.as_str()), dropped);
-    }
-    for (result, count) in agent.push.attempts() {
-        group.count(&c::AGENT_PUSH_ATTEMPTS, Part::Text(result), count);
-    }
     group
 }
 
-fn about_region<'a>(key: &'a RegionKey, region: &RegionLedger) -> Group<'a> {
+fn about_endpoint(endpoint: &EndpointState) -> Group<'_> {
+    use catalogue as c;
+    let EndpointState { queue, push, .. } = endpoint;
+    let mut group = Group::new(Subject::endpoint(&endpoint.name), 24);
+    group.count(&c::AGENT_QUEUE_BYTES, Part::Whole, queue.bytes);
+    group.count(&c::AGENT_QUEUE_REQUESTS, Part::Whole, queue.requests as u64);
+    group.time(&c::AGENT_QUEUE_OLDEST_AGE, Part::Whole, Some(queue.oldest_age));
+    group.count(&c::AGENT_QUEUE_ON_DISK, Part::Whole, u64::from(queue.storage.is_disk()));
+    if let Some(trouble) = queue.storage.trouble() {
+        group.count(&c::AGENT_QUEUE_DEGRADED, Part::Text(trouble.as_str()), 1);
+    }
+    group.count(&c::AGENT_SAMPLES_INHERITED, Part::Whole, queue.inherited);
+    group.count(&c::AGENT_SAMPLES_SEALED, Part::Whole, endpoint.sealed);
+    group.count(&c::AGENT_STALE_MARKERS, Part::Whole, endpoint.stale_markers);
+    group.count(&c::AGENT_SAMPLES_PUSHED, Part::Whole, push.counters.pushed);
+    for reason in DropReason::ALL {
+        let dropped = endpoint.dropped(reason);
+        group.count(&c::AGENT_SAMPLES_DROPPED, Part::Text(reason.as_str()), dropped);
+    }
+    for (result, count) in push.counters.attempts() {
+        group.count(&c::AGENT_PUSH_ATTEMPTS, Part::Text(result), count);
+    }
+    for reason in FailureReason::ALL {
+        let count = push.failures.get(reason);
+        if count > 0 {
+            group.count(&c::AGENT_PUSH_FAILURES, Part::Text(reason.as_str()), count);
+        }
+    }
+    group.time(&c::AGENT_PUSH_LAST_SUCCESS, Part::Whole, push.last_success);
+    group.count(&c::AGENT_PUSH_PROTOCOL, Part::Text(push.protocol.as_str()), 1);
+    group
+}
+
+fn about_region<'a>(key: &'a RegionKey, region: &'a RegionLedger) -> Group<'a> {
     let mut group = Group::new(Subject::region(key), BOUNDS + 16);
     group.histogram(&catalogue::RTT, region.rtt());
     for outcome in Outcome::ALL {
@@ -159,6 +181,7 @@ impl<'a> Group<'a> {
         Self {
             subject,
             values: Vec::with_capacity(values),
+            native: None,
         }
     }
 
@@ -176,13 +199,17 @@ impl<'a> Group<'a> {
         }
     }
 
-    fn histogram(&mut self, metric: &'static Metric, histogram: &Histogram) {
+    fn histogram(&mut self, metric: &'static Metric, histogram: &'a Histogram) {
         for (bucket, count) in histogram.cumulative().enumerate() {
             self.count(metric, Part::Bucket(bucket), count);
         }
         debug_assert_eq!(self.values.len(), BOUNDS + 1, "one bucket per bound and one above");
         self.time(metric, Part::Sum, Some(histogram.sum()));
         self.count(metric, Part::Count, histogram.count());
+        if let Some(exponential) = histogram.exponential() {
+            self.count(metric, Part::Native, exponential.count());
+            self.native = Some((exponential, seconds(histogram.sum())));
+        }
     }
 }
 

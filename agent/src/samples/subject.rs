@@ -5,7 +5,7 @@ use xprober_proto::Line;
 use super::catalogue::{MAX_SCOPE_LABELS, Scope};
 use crate::ledger::{RegionKey, TargetKey};
 
-/// The agent, a region, a target or a line: a scope and the values of its labels.
+/// The agent, an endpoint, a region, a target or a line: a scope and the values of its labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subject<'a> {
     scope: Scope,
@@ -18,6 +18,15 @@ impl<'a> Subject<'a> {
         scope: Scope::Agent,
         values: [""; MAX_SCOPE_LABELS],
     };
+
+    /// A place where the agent pushes to.
+    #[must_use]
+    pub const fn endpoint(name: &'a str) -> Self {
+        Self {
+            scope: Scope::Endpoint,
+            values: [name, "", "", "", ""],
+        }
+    }
 
     /// A region, for one kind of probe.
     #[must_use]

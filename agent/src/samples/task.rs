@@ -5,16 +5,16 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant as Deadline, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 use xprober_config::agent::Detail;
 
-use super::batch::{Batch, Cutter, Sealer};
-use super::series::SeriesSet;
-use super::{AgentState, EngineCounters, Event, snapshot};
+use super::series::{Samples, SeriesSet};
+use super::{AgentState, EndpointState, EngineCounters, Event, snapshot};
 use crate::ledger::Ledger;
 use crate::plan::PlanStatus;
-use crate::push::PushCounters;
+use crate::push::PushStatus;
 use crate::queue::QueueHandle;
+use crate::wire::Encoder;
 
 /// Events taken from the channel at once.
 const EVENTS_AT_ONCE: usize = 256;
@@ -28,15 +28,30 @@ pub struct Sampling {
     pub version: &'static str,
     /// Time between two snapshots.
     pub interval: Duration,
-    /// Most samples in one request.
-    pub max_samples_per_request: usize,
+    /// Whether any endpoint is sent native histograms.
+    pub native_histograms: bool,
     /// How much is said per target.
     pub detail: Detail,
     /// How long the event channel may stay open after the shutdown began.
     pub close_timeout: Duration,
 }
 
-/// What was put into the queue.
+/// Where samples go: each endpoint spells them in its own way into its own queue.
+#[derive(Debug)]
+pub struct Outlet {
+    /// The endpoint's name.
+    pub name: String,
+    /// How samples are spelt.
+    pub encoder: Encoder,
+    /// Where requests wait.
+    pub queue: QueueHandle,
+    /// What the push says of itself.
+    pub push: watch::Receiver<PushStatus>,
+    /// What was put into the queue.
+    pub sealed: Sealed,
+}
+
+/// What was put into a queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sealed {
     /// Samples, stale markers among them.
@@ -46,16 +61,15 @@ pub struct Sealed {
 }
 
 /// Counts events and takes a snapshot at every interval until `shutdown` is cancelled and the event channel is closed;
-/// then takes the last one, ends every series and closes the queue.
+/// then takes the last one, ends every series and closes the queues. Answers what each outlet sealed.
 pub async fn run(
     sampling: Sampling,
     mut events: mpsc::Receiver<Event>,
     plan: watch::Receiver<PlanStatus>,
-    push: watch::Receiver<PushCounters>,
-    queue: QueueHandle,
+    outlets: Vec<Outlet>,
     shutdown: CancellationToken,
-) -> Sealed {
-    let mut sampler = Sampler::new(sampling, plan, push, queue);
+) -> Vec<Sealed> {
+    let mut sampler = Sampler::new(sampling, plan, outlets);
     let interval = sampler.sampling.interval;
     let mut ticks = tokio::time::interval_at(Deadline::now() + interval, interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -90,41 +104,25 @@ pub async fn run(
 struct Sampler {
     sampling: Sampling,
     plan: watch::Receiver<PlanStatus>,
-    push: watch::Receiver<PushCounters>,
     ledger: Ledger,
     series: SeriesSet,
-    cutter: Cutter,
-    outlet: Outlet,
+    outlets: Vec<Outlet>,
     max_lateness: Duration,
     skipped_ticks: u64,
     engine: EngineCounters,
 }
 
-/// Seals batches into the queue and counts them.
-struct Outlet {
-    sealer: Sealer,
-    queue: QueueHandle,
-    sealed: Sealed,
-}
-
 impl Sampler {
-    fn new(
-        sampling: Sampling,
-        plan: watch::Receiver<PlanStatus>,
-        push: watch::Receiver<PushCounters>,
-        queue: QueueHandle,
-    ) -> Self {
+    fn new(sampling: Sampling, plan: watch::Receiver<PlanStatus>, outlets: Vec<Outlet>) -> Self {
         Self {
             plan,
-            push,
-            ledger: Ledger::default(),
-            series: SeriesSet::new(sampling.common.clone()),
-            cutter: Cutter::new(sampling.max_samples_per_request),
-            outlet: Outlet {
-                sealer: Sealer::default(),
-                queue,
-                sealed: Sealed::default(),
+            ledger: if sampling.native_histograms {
+                Ledger::with_exponential_buckets()
+            } else {
+                Ledger::default()
             },
+            series: SeriesSet::new(sampling.common.clone(), unix_millis()),
+            outlets,
             sampling,
             max_lateness: Duration::ZERO,
             skipped_ticks: 0,
@@ -150,14 +148,14 @@ impl Sampler {
         let now = Instant::now();
         self.ledger.close_window(now);
         let agent = self.state();
+        self.outlets.iter_mut().for_each(Outlet::follow_protocol);
         self.series.begin(unix_millis());
         for group in snapshot(&self.ledger, &agent, self.sampling.detail, now) {
             let samples = self.series.stamp(&group);
             let mut sealed = false;
-            self.cutter.append(samples, |batch| {
-                self.outlet.seal(batch, now);
-                sealed = true;
-            });
+            for outlet in &mut self.outlets {
+                sealed |= outlet.append(samples, now);
+            }
             if sealed {
                 // A large snapshot must not hold up those who share the thread.
                 tokio::task::yield_now().await;
@@ -167,21 +165,22 @@ impl Sampler {
     }
 
     /// Takes the last snapshot, then ends every series.
-    async fn finish(mut self) -> Sealed {
+    async fn finish(mut self) -> Vec<Sealed> {
         self.sample().await;
         self.series.begin(unix_millis());
         self.end_snapshot(Instant::now());
-        self.outlet.queue.close();
-        debug!(samples = self.outlet.sealed.samples, "last snapshot sealed");
-        self.outlet.sealed
+        self.outlets.into_iter().map(Outlet::close).collect()
     }
 
     fn end_snapshot(&mut self, now: Instant) {
+        let outlets = &mut self.outlets;
         self.series.end(|ended| {
-            self.outlet.sealed.stale_markers += ended.len() as u64;
-            self.cutter.append(ended, |batch| self.outlet.seal(batch, now));
+            for outlet in &mut *outlets {
+                outlet.sealed.stale_markers += outlet.encoder.takes(ended) as u64;
+                outlet.append(ended, now);
+            }
         });
-        self.cutter.finish(|batch| self.outlet.seal(batch, now));
+        self.outlets.iter_mut().for_each(|outlet| outlet.flush(now));
     }
 
     fn state(&mut self) -> AgentState {
@@ -191,23 +190,58 @@ impl Sampler {
             max_lateness: std::mem::take(&mut self.max_lateness),
             skipped_ticks: self.skipped_ticks,
             engine: self.engine,
-            queue: self.outlet.queue.status(),
-            sealed: self.outlet.sealed.samples,
-            stale_markers: self.outlet.sealed.stale_markers,
-            push: *self.push.borrow(),
+            endpoints: self.outlets.iter().map(Outlet::state).collect(),
         }
     }
 }
 
 impl Outlet {
-    fn seal(&mut self, batch: &Batch, now: Instant) {
-        match self.sealer.seal(batch, now) {
-            Ok(request) => {
-                self.sealed.samples += request.samples;
-                self.queue.push(request);
-            }
-            Err(error) => error!(samples = batch.samples, %error, "batch could not be compressed"),
+    /// Spells what is to come as the endpoint takes it now.
+    fn follow_protocol(&mut self) {
+        self.encoder.set_protocol(self.push.borrow().protocol);
+    }
+
+    /// Takes the samples of a group; tells whether a request became full.
+    fn append(&mut self, samples: &Samples, now: Instant) -> bool {
+        let before = self.sealed.samples;
+        let Self {
+            encoder, queue, sealed, ..
+        } = self;
+        encoder.append(samples, now, |request| {
+            sealed.samples += request.samples;
+            queue.push(request);
+        });
+        self.sealed.samples > before
+    }
+
+    fn flush(&mut self, now: Instant) {
+        let Self {
+            encoder, queue, sealed, ..
+        } = self;
+        encoder.finish(now, |request| {
+            sealed.samples += request.samples;
+            queue.push(request);
+        });
+    }
+
+    fn state(&self) -> EndpointState {
+        EndpointState {
+            name: self.name.clone(),
+            queue: self.queue.status(),
+            sealed: self.sealed.samples,
+            stale_markers: self.sealed.stale_markers,
+            push: *self.push.borrow(),
         }
+    }
+
+    fn close(self) -> Sealed {
+        self.queue.close();
+        debug!(
+            endpoint = self.name,
+            samples = self.sealed.samples,
+            "last snapshot sealed"
+        );
+        self.sealed
     }
 }
 

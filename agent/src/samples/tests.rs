@@ -9,12 +9,14 @@ use xprober_proto::remote_write::TimeSeries;
 use xprober_proto::{ProbeKind, ProbeSpec, Revision, Target};
 
 use super::catalogue::Scope;
-use super::series::SeriesSet;
+use super::series::{Sample, SampleValue, SeriesSet};
 use super::*;
 use crate::ledger::Ledger;
 use crate::ledger::tests::{echo, http, line, target};
 use crate::plan::Change;
 use crate::probe::{EchoResult, HttpFailure};
+use crate::push::FailureReason;
+use crate::queue::{Storage, Trouble};
 
 pub(crate) fn agent(now: Instant) -> AgentState {
     AgentState {
@@ -34,10 +36,26 @@ pub(crate) fn agent(now: Instant) -> AgentState {
             receive_drops: 5,
             unstamped: 6,
         },
-        queue: QueueStatus::default(),
+        endpoints: vec![endpoint()],
+    }
+}
+
+fn endpoint() -> EndpointState {
+    let mut push = PushStatus {
+        partly_rejected: 2,
+        last_success: Some(Duration::from_secs(1_800_000_001)),
+        ..PushStatus::default()
+    };
+    push.failures.count(FailureReason::Tls);
+    EndpointState {
+        name: "default".to_owned(),
+        queue: QueueStatus {
+            storage: Storage::Degraded(Trouble::NoSpace),
+            ..QueueStatus::default()
+        },
         sealed: 100,
         stale_markers: 1,
-        push: PushCounters::default(),
+        push,
     }
 }
 
@@ -79,14 +97,21 @@ fn said<'a>(ledger: &'a Ledger, agent: &'a AgentState, now: Instant) -> Vec<Grou
 
 /// The series of a snapshot, decoded, with their values.
 fn stamped(groups: &[Group<'_>]) -> Vec<(TimeSeries, f64)> {
-    let mut set = SeriesSet::new(["xprober", "vm1", "region-a"].map(str::to_owned));
+    let mut set = SeriesSet::new(["xprober", "vm1", "region-a"].map(str::to_owned), 0);
     set.begin(0);
     let mut all = Vec::new();
     for group in groups {
         let samples = set.stamp(group).iter();
-        all.extend(samples.map(|sample| (TimeSeries::decode(sample.labels).unwrap(), sample.value)));
+        all.extend(samples.map(|sample| (TimeSeries::decode(sample.labels).unwrap(), number(&sample))));
     }
     all
+}
+
+fn number(sample: &Sample<'_>) -> f64 {
+    match sample.value {
+        SampleValue::Number(value) | SampleValue::Classic(value) => value,
+        SampleValue::Native(message) => panic!("a native histogram that nobody asked for: {message:?}"),
+    }
 }
 
 /// One line per series as Prometheus shows it: `name{label="value",...} value`.
@@ -219,4 +244,32 @@ fn a_line_without_an_rtt_budget_has_no_count_over_it() {
     let said = names(&said(&ledger, &agent(now), now));
     assert!(said.contains(&catalogue::LINE_PROBES.name) && said.contains(&catalogue::LINE_LOSS_BUDGET.name));
     assert!(!said.contains(&catalogue::LINE_OVER_BUDGET.name) && !said.contains(&catalogue::LINE_RTT_BUDGET.name));
+}
+
+#[test]
+fn every_endpoint_speaks_of_itself_under_its_own_name() {
+    let now = Instant::now();
+    let mut agent = agent(now);
+    let mut other = endpoint();
+    other.name = "eu-1".to_owned();
+    other.sealed = 7;
+    agent.endpoints.push(other);
+    let lines = exposition(&said(&Ledger::default(), &agent, now));
+    for (name, sealed) in [("default", 100), ("eu-1", 7)] {
+        let line = format!(
+            "xprober_agent_samples_sealed_total{{endpoint=\"{name}\",instance=\"vm1\",job=\"xprober\",source_region=\"region-a\"}} {sealed}"
+        );
+        assert!(lines.contains(&line), "{line} in {lines:?}");
+    }
+}
+
+#[test]
+fn labels_that_endpoints_may_not_add_are_those_that_we_have() {
+    use std::collections::BTreeSet;
+    let ours: BTreeSet<&str> = catalogue::ALL.iter().flat_map(Metric::all_labels).collect();
+    let refused: BTreeSet<&str> = xprober_config::agent::remote_write::OWN_LABELS
+        .iter()
+        .copied()
+        .collect();
+    assert_eq!(ours, refused);
 }

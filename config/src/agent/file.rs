@@ -1,7 +1,7 @@
 //! What `agent.yml`, the environment and the flags say, and the default of everything they leave out.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -43,6 +43,10 @@ pub struct AgentOverrides {
     pub grpc_server_address: Option<Override>,
     /// For `remote_write.url`.
     pub remote_write_url: Option<Override>,
+    /// For `queue.directory`.
+    pub queue_directory: Option<Override>,
+    /// The folder for state that the service manager gives; where `queue.directory` is when nothing else says so.
+    pub state_directory: Option<PathBuf>,
     /// For `region`.
     pub region: Option<Override>,
     /// For `zone`.
@@ -107,7 +111,8 @@ fn read(mut file: Mapping<'_>, overrides: &AgentOverrides) -> Option<AgentSettin
     let agent_id = file.take("agent_id").read_or(overrides.agent_id.as_ref(), value::name);
     let probe_addresses = read_addresses(&file.take("probe_address"), overrides.probe_address.as_ref());
     let metadata = read_metadata(file.take("metadata").mapping(), overrides);
-    let remote_write = remote_write::read(file.take("remote_write").mapping(), overrides.remote_write_url.as_ref());
+    let remote_write = remote_write::read(file.take("remote_write"), overrides.remote_write_url.as_ref());
+    let queue_directory = read_queue(file.take("queue").mapping(), overrides);
     let push = read_push(file.take("push").mapping());
     let (limits, allowed_networks) = read_limits(file.take("limits").mapping());
     let icmp = read_icmp(file.take("icmp").mapping(), overrides.icmp_backend.as_ref());
@@ -130,6 +135,7 @@ fn read(mut file: Mapping<'_>, overrides: &AgentOverrides) -> Option<AgentSettin
         probe_addresses,
         metadata: metadata?,
         remote_write: remote_write?,
+        queue_directory,
         push,
         limits: HardLimits {
             limits,
@@ -215,6 +221,14 @@ fn read_push(mut mapping: Mapping<'_>) -> Push {
     push
 }
 
+fn read_queue(mut mapping: Mapping<'_>, overrides: &AgentOverrides) -> Option<PathBuf> {
+    let directory = mapping
+        .take("directory")
+        .read_or(overrides.queue_directory.as_ref(), value::file_path);
+    mapping.finish();
+    directory.or_else(|| overrides.state_directory.clone())
+}
+
 fn read_limits(mut mapping: Mapping<'_>) -> (xprober_proto::Limits, Vec<IpNet>) {
     let limits = limits::read(&mut mapping);
     let everywhere = || vec![IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())];
@@ -247,7 +261,7 @@ fn read_responder(mut mapping: Mapping<'_>, tcp: Option<&Override>) -> Option<So
     address
 }
 
-fn read_http(mut mapping: Mapping<'_>) -> Option<std::path::PathBuf> {
+fn read_http(mut mapping: Mapping<'_>) -> Option<PathBuf> {
     let ca_file = mapping.take("ca_file").read(value::file_path);
     mapping.finish();
     ca_file

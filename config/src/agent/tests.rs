@@ -29,6 +29,8 @@ fn all_overrides() -> AgentOverrides {
     AgentOverrides {
         grpc_server_address: Some(over("--grpc.server-address", "planner.example.com:7001")),
         remote_write_url: Some(over("--remote-write.url", "https://other/write")),
+        queue_directory: Some(over("--queue.directory", "/flag")),
+        state_directory: Some("/state".into()),
         region: Some(over("XPROBER_REGION", "from-env")),
         zone: Some(over("--zone", "z1")),
         agent_id: Some(over("--agent.id", "vm1")),
@@ -51,13 +53,14 @@ fn two_flags_are_enough() {
     assert_eq!(settings.grpc_server_address.host, "fd00::1");
     assert_eq!(settings.grpc_server_address.port, 6001);
     assert_eq!(settings.region, None);
-    assert_eq!(settings.remote_write.url.as_str(), "http://tsdb/write");
+    assert_eq!(settings.remote_write[0].url.as_str(), "http://tsdb/write");
 }
 
 #[test]
 fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
     let file = "grpc_server_address: planner:1\nregion: a\nzone: b\nagent_id: c\nprobe_address: 10.9.9.9\n\
-                metadata: {url: 'http://m'}\ndrain_timeout: 1s\nicmp: {backend: linux}\nresponder: {tcp: ':6003'}\n";
+                metadata: {url: 'http://m'}\ndrain_timeout: 1s\nicmp: {backend: linux}\nresponder: {tcp: ':6003'}\n\
+                queue: {directory: /file}\n";
     let settings = parse(&format!("{file}{URL}"));
     assert_eq!(settings.grpc_server_address.to_string(), "planner:1");
     assert_eq!(settings.region, Some("a".parse().unwrap()));
@@ -65,10 +68,11 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
     assert_eq!(settings.drain_timeout, Duration::from_secs(1));
     assert_eq!(settings.icmp.backend, IcmpBackend::Linux);
     assert_eq!(settings.responder_tcp, Some("[::]:6003".parse().unwrap()));
+    assert_eq!(settings.queue_directory, Some("/file".into()));
 
     let settings = AgentSettings::parse("agent.yml", &format!("{file}{URL}"), &all_overrides()).unwrap();
     assert_eq!(settings.grpc_server_address.to_string(), "planner.example.com:7001");
-    assert_eq!(settings.remote_write.url.as_str(), "https://other/write");
+    assert_eq!(settings.remote_write[0].url.as_str(), "https://other/write");
     assert_eq!(settings.region, Some("from-env".parse().unwrap()));
     assert_eq!(settings.zone, Some("z1".parse().unwrap()));
     assert_eq!(settings.agent_id, Some("vm1".parse().unwrap()));
@@ -80,6 +84,7 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
     assert_eq!(settings.drain_timeout, Duration::from_secs(3));
     assert_eq!(settings.icmp.backend, IcmpBackend::Portable);
     assert_eq!(settings.responder_tcp, Some("10.0.0.1:0".parse().unwrap()));
+    assert_eq!(settings.queue_directory, Some("/flag".into()));
     // What cannot be overridden stays.
     assert_eq!(settings.limits, parse(URL).limits);
 }
@@ -118,18 +123,37 @@ fn a_file_that_was_named_must_exist() {
 }
 
 #[test]
+fn the_state_folder_of_the_service_manager_holds_the_queue_unless_a_key_says_otherwise() {
+    let overrides = AgentOverrides {
+        state_directory: Some("/state".into()),
+        ..AgentOverrides::default()
+    };
+    let directory = |text: &str, overrides: &AgentOverrides| {
+        AgentSettings::parse("agent.yml", text, overrides)
+            .unwrap()
+            .queue_directory
+    };
+    assert_eq!(directory(URL, &overrides), Some("/state".into()));
+    assert_eq!(
+        directory(&format!("{URL}queue: {{directory: /file}}"), &overrides),
+        Some("/file".into())
+    );
+    assert_eq!(directory(URL, &AgentOverrides::default()), None);
+}
+
+#[test]
 fn header_values_are_never_shown() {
     let text = "remote_write: {url: 'http://x/', headers: {Authorization: Bearer sesame, X-Scope-OrgID: 5}}";
     let settings = parse(text);
-    assert_eq!(settings.remote_write.headers.len(), 2);
-    assert_eq!(settings.remote_write.headers[0].1, "Bearer sesame");
+    assert_eq!(settings.remote_write[0].headers.len(), 2);
+    assert_eq!(settings.remote_write[0].headers[0].1, "Bearer sesame");
     assert!(!format!("{settings:?}").contains("sesame"));
 }
 
 #[test]
 fn everything_wrong_is_told_at_once() {
     let told = problems(include_str!("../testdata/very_wrong_agent.yml"));
-    assert!(!told.contains("secret"), "{told}");
+    assert!(!told.contains("user:") && !told.contains("sesame"), "{told}");
     insta::assert_snapshot!(told);
 }
 
@@ -152,6 +176,8 @@ proptest! {
         let overrides = AgentOverrides {
             grpc_server_address: Some(over("a", &value)),
             remote_write_url: Some(over("b", &value)),
+            queue_directory: Some(over("k", &value)),
+            state_directory: None,
             region: Some(over("c", &value)),
             zone: Some(over("d", &value)),
             agent_id: Some(over("e", &value)),

@@ -223,11 +223,11 @@ fn read_module(mut mapping: Mapping<'_>, longest_timeout: Duration) -> Module {
             .take("timeout")
             .read(|text| timeout_within(longest_timeout, true, text)),
         method,
-        headers: headers::read(
-            mapping.take("headers"),
-            &RESERVED_HEADERS,
-            "the prober writes it itself",
-        ),
+        headers: headers::read(mapping.take("headers"), |name| {
+            RESERVED_HEADERS
+                .contains(&name)
+                .then_some("the prober writes it itself")
+        }),
         expect_status: read_status(&mapping.take("expect_status")),
         expect_body,
     };

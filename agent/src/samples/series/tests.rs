@@ -2,22 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use prost::Message as _;
 use xprober_proto::ProbeKind;
-use xprober_proto::remote_write::TimeSeries;
+use xprober_proto::remote_write::{Histogram, TimeSeries};
 
-use super::super::Part;
 use super::super::catalogue::Metric;
-use super::super::catalogue::{LINE_PROBES, PROBES, TARGET_SENT, TARGET_UP};
+use super::super::catalogue::{LINE_PROBES, PROBES, RTT, TARGET_SENT, TARGET_UP};
+use super::super::{Part, Subject};
 use super::*;
 use crate::ledger::tests::{line, target};
-use crate::ledger::{RegionKey, TargetKey};
+use crate::ledger::{Exponential, RegionKey, TargetKey};
 use crate::probe::Outcome;
 
 fn set() -> SeriesSet {
-    SeriesSet::new(["xprober", "vm1", "region-a"].map(str::to_owned))
+    SeriesSet::new(["xprober", "vm1", "region-a"].map(str::to_owned), 0)
 }
 
 fn key(name: &str) -> TargetKey {
@@ -33,14 +34,23 @@ fn group<'a>(key: &'a TargetKey, metrics: &[&'static Metric]) -> Group<'a> {
     Group {
         subject: Subject::target(key),
         values: metrics.iter().map(value).collect(),
+        native: None,
     }
 }
 
 /// One sample as it is remembered: labels, timestamp, value.
 type Stamped = (Vec<u8>, i64, f64);
 
+/// The number of a sample; the sum of a native histogram.
+fn number(sample: &Sample<'_>) -> f64 {
+    match sample.value {
+        SampleValue::Number(value) | SampleValue::Classic(value) => value,
+        SampleValue::Native(message) => Histogram::decode(message).unwrap().sum,
+    }
+}
+
 fn stamped(samples: &Samples) -> Vec<Stamped> {
-    let one = |sample: Sample<'_>| (sample.labels.to_vec(), sample.timestamp, sample.value);
+    let one = |sample: Sample<'_>| (sample.labels.to_vec(), sample.timestamp, number(&sample));
     samples.iter().map(one).collect()
 }
 
@@ -153,6 +163,7 @@ fn a_subject_of_another_scope_with_the_same_values_is_another() {
             part: Part::Whole,
             value: 1.0,
         }],
+        native: None,
     };
     let mut set = set();
     let first = stamp(&mut set, &[group(&vm3, &[&TARGET_UP]), of_line.clone()], 1);
@@ -182,6 +193,66 @@ fn the_clock_may_step_back_by_a_minute_without_a_sample_out_of_order() {
     assert_eq!([60_001, 10, 11].map(&mut stamp), [120_001, 10, 11]);
 }
 
+#[test]
+fn counting_began_after_the_snapshot_before_the_first() {
+    let (mut set, vm3, vm4) = (
+        SeriesSet::new(["xprober", "vm1", "a"].map(str::to_owned), 70),
+        key("vm3"),
+        key("vm4"),
+    );
+    let said = [group(&vm3, &[&TARGET_SENT, &TARGET_UP]), group(&vm4, &[&TARGET_SENT])];
+    let mut starts = |groups: &[Group<'_>], now| {
+        set.begin(now);
+        let mut starts = Vec::new();
+        for group in groups {
+            starts.extend(set.stamp(group).iter().map(|sample| sample.start()));
+        }
+        set.end(|ended| starts.extend(ended.iter().map(|sample| sample.start())));
+        starts
+    };
+    assert_eq!(starts(&said[..1], 100), [Some(70), None], "a gauge counts nothing");
+    assert_eq!(starts(&said, 200), [Some(70), None, Some(101)]);
+    assert_eq!(
+        starts(&said[1..], 300),
+        [Some(101), Some(70), None],
+        "the end of a series has its start"
+    );
+    assert_eq!(
+        starts(&said, 400),
+        [Some(301), None, Some(101)],
+        "after the marker of before"
+    );
+    // The clock is set back: what began later than now has no start.
+    assert_eq!(starts(&said, -70_000), [None; 3]);
+}
+
+#[test]
+fn a_native_histogram_is_one_series_and_ends_with_a_stale_sum() {
+    let region = RegionKey {
+        region: "region-b".parse().unwrap(),
+        probe: ProbeKind::Icmp,
+    };
+    let mut histogram = Exponential::default();
+    histogram.observe(Duration::from_millis(3));
+    let said = Group {
+        subject: Subject::region(&region),
+        values: vec![Value {
+            metric: &RTT,
+            part: Part::Native,
+            value: 1.0,
+        }],
+        native: Some((&histogram, 0.003)),
+    };
+    let mut set = set();
+    let (first, ends) = (stamp(&mut set, &[said], 5), stamp(&mut set, &[], 6));
+    let (first, end) = (&first[0][0], &ends[0][0]);
+    assert_eq!((first.1, first.2.to_bits()), (5, 0.003f64.to_bits()));
+    assert!(is_marker(end) && end.1 == 6 && end.0 == first.0);
+    let series = TimeSeries::decode(&*first.0).unwrap();
+    assert_eq!(series.labels[0].value, "xprober_rtt_seconds");
+    assert!(series.labels.iter().all(|label| label.name != "le"));
+}
+
 static REGIONS: LazyLock<[RegionKey; 4]> = LazyLock::new(|| {
     [0, 1, 2, 3].map(|index| RegionKey {
         region: format!("region-{index}").parse().unwrap(),
@@ -208,6 +279,7 @@ proptest! {
                 let group = groups.entry(region).or_insert_with(|| Group {
                     subject: Subject::region(&REGIONS[region]),
                     values: Vec::new(),
+                    native: None,
                 });
                 group.values.push(Value { metric: &PROBES, part: Part::Outcome(Outcome::ALL[outcome]), value: 1.0 });
             }
