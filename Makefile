@@ -32,6 +32,10 @@ build: ## Builds xprober-planner and xprober-agent (release)
 tools: ## Unpacks Prometheus, VictoriaMetrics and Alertmanager under target/tools where PATH lacks them
 	@lab/fetch-tools.sh
 
+.PHONY: versions
+versions: ## Unpacks Prometheus and VictoriaMetrics of three Debian releases under target/tools/versions
+	@lab/fetch-tools.sh versions
+
 .PHONY: demo
 demo: tools ## Runs four regions on this machine: FOR=seconds TSDB=prometheus|victoriametrics BREAK=a-b CUT=a-b
 	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent -p xprober-lab
@@ -74,7 +78,7 @@ fuzz: ## Feeds every decoder made-up packets and messages: FOR=seconds for each 
 	fuzz/run.sh $(or $(FOR),8)
 
 .PHONY: e2e
-e2e: tools ## Runs the real binaries, Prometheus, VictoriaMetrics and Alertmanager in network namespaces
+e2e: tools versions ## Runs the real binaries, Prometheus, VictoriaMetrics and Alertmanager in network namespaces
 	$(CARGO) build --workspace --locked --bins
 	$(CARGO) test -p xprober-lab --locked --tests -- --test-threads=1
 
