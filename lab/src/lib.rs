@@ -58,6 +58,8 @@ pub mod told;
 
 pub mod fetch;
 
+pub mod remote_write;
+
 pub mod stack;
 
 pub mod demo;
