@@ -60,6 +60,8 @@ pub mod fetch;
 
 pub mod remote_write;
 
+pub mod judge;
+
 pub mod stack;
 
 pub mod demo;
