@@ -19,6 +19,7 @@ BREAK ?=
 CUT ?=
 BENCH ?=
 ACCURACY ?=
+CHAOS ?=
 
 .PHONY: help
 help: ## Lists the commands
@@ -51,6 +52,11 @@ bench-probe: ## Measures our agent beside fping, surge-ping, smokeping_prober an
 accuracy: tools ## Injects known faults and holds what is measured against them, 11 minutes: ACCURACY="--seconds=60"
 	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent -p xprober-lab
 	exec $(TARGET)/release/xprober-lab accuracy --write=docs/accuracy.md $(ACCURACY)
+
+.PHONY: chaos
+chaos: versions ## Breaks everything between agents and databases for 5 minutes and counts samples: CHAOS="--seconds=60 --tsdb=prometheus3"
+	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent -p xprober-lab
+	exec $(TARGET)/release/xprober-lab chaos $(CHAOS)
 
 .PHONY: test
 test: tools format lint doc unit fuzz e2e rules ## Runs everything that CI runs

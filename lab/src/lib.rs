@@ -70,6 +70,8 @@ pub mod bench;
 
 pub mod accuracy;
 
+pub mod chaos;
+
 pub mod echo;
 
 pub mod testing;

@@ -1,4 +1,4 @@
-//! `xprober-lab`: the demo, the benchmark and the test of accuracy.
+//! `xprober-lab`: the demo, the benchmarks, the test of accuracy and the test of delivery.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use xprober_lab::accuracy;
 use xprober_lab::bench;
+use xprober_lab::chaos;
 use xprober_lab::demo::run::{FORWARDS, Options, run};
 use xprober_lab::enter::{self, Place};
 use xprober_lab::stack::Database;
@@ -28,6 +29,8 @@ enum Verb {
     BenchProbe(bench::plan::Options),
     /// Injects known faults and holds what our agents measure against them.
     Accuracy(accuracy::run::Options),
+    /// Breaks what agents push through and holds what is stored against what they sealed.
+    Chaos(chaos::run::Options),
     /// One of the probers that the benchmark measures.
     #[command(hide = true)]
     Contender(bench::child::Options),
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
         Verb::Demo(demo) => show(demo),
         Verb::BenchProbe(options) => compare(options),
         Verb::Accuracy(options) => inject(options),
+        Verb::Chaos(options) => disturb(options),
         Verb::Contender(options) => bench::child::run(options)
             .map(|()| ExitCode::SUCCESS)
             .map_err(Into::into),
@@ -137,6 +141,22 @@ fn inject(options: &accuracy::run::Options) -> Result<ExitCode, Box<dyn std::err
     let complaints = tokio::runtime::Runtime::new()?.block_on(accuracy::run::run(&inside, options))?;
     for complaint in &complaints {
         complain(&format!("accuracy: {complaint}"));
+    }
+    Ok(if complaints.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn disturb(options: &chaos::run::Options) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let inside = match enter::enter(&[])? {
+        Place::Inside(inside) => inside,
+        Place::Finished(finished) => return Ok(ExitCode::from(u8::try_from(finished.code).unwrap_or(1))),
+    };
+    let complaints = tokio::runtime::Runtime::new()?.block_on(chaos::run::run(&inside, options))?;
+    for complaint in &complaints {
+        complain(&format!("chaos: {complaint}"));
     }
     Ok(if complaints.is_empty() {
         ExitCode::SUCCESS
