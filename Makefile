@@ -48,6 +48,11 @@ bench-probe: ## Measures our agent beside fping, surge-ping, smokeping_prober an
 	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent -p xprober-lab
 	exec $(TARGET)/release/xprober-lab bench-probe --write=docs/benchmarks.md $(BENCH)
 
+.PHONY: bench-push
+bench-push: versions ## Measures our push path beside Prometheus in agent mode and vmagent: BENCH="--rounds=5 --outage=0"
+	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent -p xprober-lab
+	exec $(TARGET)/release/xprober-lab bench-push --write=docs/benchmarks-push.md $(BENCH)
+
 .PHONY: accuracy
 accuracy: tools ## Injects known faults and holds what is measured against them, 11 minutes: ACCURACY="--seconds=60"
 	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent -p xprober-lab

@@ -68,6 +68,8 @@ pub mod demo;
 
 pub mod bench;
 
+pub mod bench_push;
+
 pub mod accuracy;
 
 pub mod chaos;
