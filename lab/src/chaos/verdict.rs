@@ -50,7 +50,12 @@ pub fn check_lives(agent: &str, lives: &[Life], series: &[(&[Label], &Points)]) 
             counts.sum()
         };
         let Some((snapshot, sealed)) = last_of("xprober_agent_samples_sealed_total", series, life.begun, until) else {
-            complain("nothing came of it".to_owned());
+            if life.end == End::Killed && life.ended - life.begun <= MAX_LOST_MILLIS {
+                // Killed before its first snapshot was sealed.
+                findings.lost_flushes += 1;
+            } else {
+                complain("nothing came of it".to_owned());
+            }
             continue;
         };
         // A snapshot counts what was sealed before it.
@@ -225,6 +230,16 @@ mod tests {
         ] {
             assert!(told.iter().any(|one| one.contains(expected)), "{expected}: {told:?}");
         }
+    }
+
+    #[test]
+    fn a_run_that_was_killed_at_once_owes_nothing_and_a_longer_one_does() {
+        let check = |ended| {
+            let end = End::Killed;
+            check_lives("vm1", &[Life { begun: 0, ended, end }], &[])
+        };
+        assert_eq!((check(3_000).lost_flushes, check(3_000).complaints.len()), (1, 0));
+        assert_eq!(check(6_000).complaints, ["vm1, run 1: nothing came of it"]);
     }
 
     #[test]
