@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::remote_write::Spelling;
+
 /// Samples that 10,000 targets give in a second at the agent's default interval of 5 s.
 pub const REAL_TIME_RATE: f64 = 14_000.0;
 
@@ -34,6 +36,16 @@ impl Contender {
             Self::AgentRw2 => Some("rw2"),
             Self::AgentZstd => Some("zstd"),
             Self::Agent | Self::Prometheus2 | Self::Prometheus3 | Self::Vmagent => None,
+        }
+    }
+
+    /// How its requests have to be spelt, or something else is measured than was meant.
+    #[must_use]
+    pub const fn spelling(self) -> Spelling {
+        match self {
+            Self::AgentRw2 => Spelling::V2Snappy,
+            Self::AgentZstd => Spelling::V1Zstd,
+            Self::Agent | Self::Prometheus2 | Self::Prometheus3 | Self::Vmagent => Spelling::V1Snappy,
         }
     }
 

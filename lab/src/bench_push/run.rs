@@ -177,6 +177,10 @@ impl Bench<'_> {
         tokio::time::sleep(2 * job.interval).await;
         let (idle, nothing) = self.window(&mut process).await?;
         process.kill().await?;
+        if let Some(other) = taken.iter().find(|one| one.spelling != who.spelling()) {
+            let reason = format!("requests came as {:?}", other.spelling);
+            return Err(LabError::io("measuring")(std::io::Error::other(reason)));
+        }
         let (samples, bytes) = total(&taken)?;
         let (sent_while_idle, _) = total(&nothing)?;
         let expected = job.targets as u64 * LEAST_PER_TARGET * self.options.seconds;

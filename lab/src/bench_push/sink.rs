@@ -20,8 +20,12 @@ use crate::servers::{Body, Tasks, answer, listen, serve_http};
 
 /// What senders ask to learn whether zstd is understood.
 const ZSTD_QUESTION: &str = "get_vm_proto_version=1";
-/// Says how many samples a receiver of Remote-Write 2.0 has stored.
-const WRITTEN: &str = "x-prometheus-remote-write-samples-written";
+/// Say what a receiver of Remote-Write 2.0 has stored; senders trust none that leaves one out.
+const WRITTEN: [&str; 3] = [
+    "x-prometheus-remote-write-samples-written",
+    "x-prometheus-remote-write-histograms-written",
+    "x-prometheus-remote-write-exemplars-written",
+];
 
 /// A request that was taken.
 #[derive(Debug, Clone)]
@@ -151,7 +155,15 @@ async fn take(
         let Ok(request) = spelling.decode(&body) else {
             return Some(answer(StatusCode::BAD_REQUEST, ""));
         };
-        response.headers_mut().insert(WRITTEN, samples(&request).into());
+        let histograms = request
+            .timeseries
+            .iter()
+            .map(|series| series.histograms.len() as u64)
+            .sum();
+        let floats = samples(&request) - histograms;
+        for (name, count) in WRITTEN.into_iter().zip([floats, histograms, 0]) {
+            response.headers_mut().insert(name, count.into());
+        }
     }
     taken.send_modify(|all| {
         all.push(Taken {
