@@ -19,6 +19,7 @@ BREAK ?=
 CUT ?=
 BENCH ?=
 ACCURACY ?=
+CHAOS ?=
 
 .PHONY: help
 help: ## Lists the commands
@@ -32,6 +33,10 @@ build: ## Builds xprober-planner and xprober-agent (release)
 tools: ## Unpacks Prometheus, VictoriaMetrics and Alertmanager under target/tools where PATH lacks them
 	@lab/fetch-tools.sh
 
+.PHONY: versions
+versions: ## Unpacks Prometheus and VictoriaMetrics of three Debian releases under target/tools/versions
+	@lab/fetch-tools.sh versions
+
 .PHONY: demo
 demo: tools ## Runs four regions on this machine: FOR=seconds TSDB=prometheus|victoriametrics BREAK=a-b CUT=a-b
 	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent -p xprober-lab
@@ -43,10 +48,20 @@ bench-probe: ## Measures our agent beside fping, surge-ping, smokeping_prober an
 	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent -p xprober-lab
 	exec $(TARGET)/release/xprober-lab bench-probe --write=docs/benchmarks.md $(BENCH)
 
+.PHONY: bench-push
+bench-push: versions ## Measures our push path beside Prometheus in agent mode and vmagent: BENCH="--rounds=5 --outage=0"
+	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent -p xprober-lab
+	exec $(TARGET)/release/xprober-lab bench-push --write=docs/benchmarks-push.md $(BENCH)
+
 .PHONY: accuracy
 accuracy: tools ## Injects known faults and holds what is measured against them, 11 minutes: ACCURACY="--seconds=60"
 	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent -p xprober-lab
 	exec $(TARGET)/release/xprober-lab accuracy --write=docs/accuracy.md $(ACCURACY)
+
+.PHONY: chaos
+chaos: versions ## Breaks everything between agents and databases for 5 minutes and counts samples: CHAOS="--seconds=60 --tsdb=prometheus3"
+	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent -p xprober-lab
+	exec $(TARGET)/release/xprober-lab chaos $(CHAOS)
 
 .PHONY: test
 test: tools format lint doc unit fuzz e2e rules ## Runs everything that CI runs
@@ -74,7 +89,7 @@ fuzz: ## Feeds every decoder made-up packets and messages: FOR=seconds for each 
 	fuzz/run.sh $(or $(FOR),8)
 
 .PHONY: e2e
-e2e: tools ## Runs the real binaries, Prometheus, VictoriaMetrics and Alertmanager in network namespaces
+e2e: tools versions ## Runs the real binaries, Prometheus, VictoriaMetrics and Alertmanager in network namespaces
 	$(CARGO) build --workspace --locked --bins
 	$(CARGO) test -p xprober-lab --locked --tests -- --test-threads=1
 

@@ -1,11 +1,12 @@
 //! HTTP requests from the hub to the lab's own programs; each on a connection of its own, plain HTTP only.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::header::{CONTENT_TYPE, HOST};
-use hyper::{Method, Request, StatusCode};
+use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use url::Url;
@@ -17,6 +18,8 @@ use crate::error::LabError;
 pub struct Fetched {
     /// The status code.
     pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
     /// The whole body.
     pub body: Bytes,
 }
@@ -34,7 +37,7 @@ impl Fetched {
 /// # Errors
 /// [`LabError::Http`] when no answer came within `limit`; any status is an answer.
 pub async fn get(url: &str, limit: Duration) -> Result<Fetched, LabError> {
-    request(Method::GET, url, None, limit).await
+    send(Method::GET, url, &BTreeMap::new(), Bytes::new(), limit).await
 }
 
 /// Posts a body of a content type to a URL.
@@ -42,20 +45,26 @@ pub async fn get(url: &str, limit: Duration) -> Result<Fetched, LabError> {
 /// # Errors
 /// [`LabError::Http`] when no answer came within `limit`; any status is an answer.
 pub async fn post(url: &str, content_type: &str, body: impl Into<Bytes>, limit: Duration) -> Result<Fetched, LabError> {
-    request(Method::POST, url, Some((content_type, body.into())), limit).await
+    let headers = BTreeMap::from([(CONTENT_TYPE.as_str(), content_type)]);
+    send(Method::POST, url, &headers, body, limit).await
 }
 
-async fn request(
+/// Sends a request with headers of one's own.
+///
+/// # Errors
+/// [`LabError::Http`] when no answer came within `limit`; any status is an answer.
+pub async fn send(
     method: Method,
     url: &str,
-    content: Option<(&str, Bytes)>,
+    headers: &BTreeMap<&str, &str>,
+    body: impl Into<Bytes>,
     limit: Duration,
 ) -> Result<Fetched, LabError> {
     let failed = |reason: String| LabError::Http {
         url: url.to_owned(),
         reason,
     };
-    let exchange = exchange(method, url, content);
+    let exchange = exchange(method, url, headers, body.into());
     match tokio::time::timeout(limit, exchange).await {
         Ok(result) => result.map_err(|error| failed(error.to_string())),
         Err(_) => Err(failed(format!("no answer within {limit:?}"))),
@@ -64,7 +73,7 @@ async fn request(
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-async fn exchange(method: Method, url: &str, content: Option<(&str, Bytes)>) -> Result<Fetched, AnyError> {
+async fn exchange(method: Method, url: &str, headers: &BTreeMap<&str, &str>, body: Bytes) -> Result<Fetched, AnyError> {
     let url = Url::parse(url)?;
     let host = url.host_str().ok_or("the URL has no host")?;
     let port = url.port_or_known_default().ok_or("the URL has no port")?;
@@ -77,16 +86,17 @@ async fn exchange(method: Method, url: &str, content: Option<(&str, Bytes)>) -> 
         .method(method)
         .uri(path)
         .header(HOST, format!("{host}:{port}"));
-    let mut body = Bytes::new();
-    if let Some((content_type, content)) = content {
-        request = request.header(CONTENT_TYPE, content_type);
-        body = content;
+    for (name, value) in headers {
+        request = request.header(*name, *value);
     }
     let answer = async {
         let response = sender.send_request(request.body(Full::new(body))?).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        Ok::<_, AnyError>(Fetched { status, body })
+        let (head, body) = response.into_parts();
+        Ok::<_, AnyError>(Fetched {
+            status: head.status,
+            headers: head.headers,
+            body: body.collect().await?.to_bytes(),
+        })
     };
     tokio::pin!(answer);
     // The connection's own task must run while we wait for the answer, and not longer.

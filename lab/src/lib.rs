@@ -58,13 +58,21 @@ pub mod told;
 
 pub mod fetch;
 
+pub mod remote_write;
+
+pub mod judge;
+
 pub mod stack;
 
 pub mod demo;
 
 pub mod bench;
 
+pub mod bench_push;
+
 pub mod accuracy;
+
+pub mod chaos;
 
 pub mod echo;
 

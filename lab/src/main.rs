@@ -1,4 +1,4 @@
-//! `xprober-lab`: the demo, the benchmark and the test of accuracy.
+//! `xprober-lab`: the demo, the benchmarks, the test of accuracy and the test of delivery.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use xprober_lab::accuracy;
-use xprober_lab::bench;
+use xprober_lab::chaos;
 use xprober_lab::demo::run::{FORWARDS, Options, run};
 use xprober_lab::enter::{self, Place};
 use xprober_lab::stack::Database;
 use xprober_lab::testing::chain;
+use xprober_lab::{bench, bench_push};
 
 /// Runs xprober on regions that exist only on this machine.
 #[derive(Debug, Parser)]
@@ -26,11 +27,18 @@ enum Verb {
     Demo(Demo),
     /// Measures our agent beside other probers and writes the ratios.
     BenchProbe(bench::plan::Options),
+    /// Measures what pushing costs our agent beside Prometheus' agent and vmagent and writes the ratios.
+    BenchPush(bench_push::plan::Options),
     /// Injects known faults and holds what our agents measure against them.
     Accuracy(accuracy::run::Options),
+    /// Breaks what agents push through and holds what is stored against what they sealed.
+    Chaos(chaos::run::Options),
     /// One of the probers that the benchmark measures.
     #[command(hide = true)]
     Contender(bench::child::Options),
+    /// The agent's push path alone, for that benchmark.
+    #[command(hide = true)]
+    Pusher(bench_push::child::Options),
 }
 
 #[derive(Debug, Args)]
@@ -79,7 +87,12 @@ fn main() -> ExitCode {
     let done = match &verb {
         Verb::Demo(demo) => show(demo),
         Verb::BenchProbe(options) => compare(options),
+        Verb::BenchPush(options) => compare_push(options),
+        Verb::Pusher(options) => bench_push::child::run(options)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(Into::into),
         Verb::Accuracy(options) => inject(options),
+        Verb::Chaos(options) => disturb(options),
         Verb::Contender(options) => bench::child::run(options)
             .map(|()| ExitCode::SUCCESS)
             .map_err(Into::into),
@@ -129,6 +142,15 @@ fn compare(options: &bench::plan::Options) -> Result<ExitCode, Box<dyn std::erro
     Ok(ExitCode::SUCCESS)
 }
 
+fn compare_push(options: &bench_push::plan::Options) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let inside = match enter::enter(&[])? {
+        Place::Inside(inside) => inside,
+        Place::Finished(finished) => return Ok(ExitCode::from(u8::try_from(finished.code).unwrap_or(1))),
+    };
+    tokio::runtime::Runtime::new()?.block_on(bench_push::run::run(&inside, options))?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn inject(options: &accuracy::run::Options) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let inside = match enter::enter(&[])? {
         Place::Inside(inside) => inside,
@@ -137,6 +159,22 @@ fn inject(options: &accuracy::run::Options) -> Result<ExitCode, Box<dyn std::err
     let complaints = tokio::runtime::Runtime::new()?.block_on(accuracy::run::run(&inside, options))?;
     for complaint in &complaints {
         complain(&format!("accuracy: {complaint}"));
+    }
+    Ok(if complaints.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn disturb(options: &chaos::run::Options) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let inside = match enter::enter(&[])? {
+        Place::Inside(inside) => inside,
+        Place::Finished(finished) => return Ok(ExitCode::from(u8::try_from(finished.code).unwrap_or(1))),
+    };
+    let complaints = tokio::runtime::Runtime::new()?.block_on(chaos::run::run(&inside, options))?;
+    for complaint in &complaints {
+        complain(&format!("chaos: {complaint}"));
     }
     Ok(if complaints.is_empty() {
         ExitCode::SUCCESS

@@ -104,11 +104,19 @@ impl PromQl {
     /// # Errors
     /// As [`PromQl::query`].
     pub async fn stored(&self, selector: &str, window: Duration) -> Result<Vec<Series>, LabError> {
-        let expression = format!("{selector}[{}s]", window.as_secs());
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
-        let at = format!("{:.3}", now.as_secs_f64());
+        self.stored_until(selector, window, now.as_secs_f64()).await
+    }
+
+    /// The same with a window that ends at a time in seconds since 1970. Series of native histograms come without points.
+    ///
+    /// # Errors
+    /// As [`PromQl::query`].
+    pub async fn stored_until(&self, selector: &str, window: Duration, end: f64) -> Result<Vec<Series>, LabError> {
+        let expression = format!("{selector}[{}s]", window.as_secs());
+        let at = format!("{end:.3}");
         let form = [("query", expression.as_str()), ("time", &at)];
         match self.ask("query", &form).await? {
             Instant::Matrix(results) => self.series(results),
@@ -249,6 +257,7 @@ struct InstantResult {
 #[derive(Deserialize)]
 struct RangeResult {
     metric: Labels,
+    #[serde(default)]
     values: Vec<(f64, String)>,
 }
 
@@ -277,6 +286,7 @@ mod tests {
     fn refusal_carries_the_servers_words() {
         let fetched = fetch::Fetched {
             status: hyper::StatusCode::BAD_REQUEST,
+            headers: hyper::HeaderMap::new(),
             body: r#"{"status":"error","errorType":"bad_data","error":"parse error: no"}"#.into(),
         };
         let error = PromQl::new("http://x/")

@@ -9,7 +9,11 @@ use std::time::{Duration, Instant};
 
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use xprober_lab::judge::task::Judge;
+use xprober_lab::judge::{Disturbance, Fault};
 use xprober_lab::namespace::Namespace;
+use xprober_lab::remote_write::message::{Label, Sample, TimeSeries, WriteRequest};
+use xprober_lab::remote_write::{self, Spelling};
 use xprober_lab::servers::http::Behaviour;
 use xprober_lab::servers::metadata::MetadataMode;
 use xprober_lab::servers::receiver::{Answer, Receiver};
@@ -260,6 +264,70 @@ fn receiver_answers_as_told_and_keeps_the_requests() {
             assert_eq!(recorded[0].line, "POST /write");
             assert_eq!(recorded[0].headers["x-number"], "7");
             assert_eq!(&recorded[0].body[..], b"abc");
+            receiver.stop().await;
+        },
+    );
+}
+
+/// A request of one sample.
+fn written(seconds: i64) -> WriteRequest {
+    WriteRequest {
+        timeseries: vec![TimeSeries {
+            labels: vec![Label {
+                name: "__name__".to_owned(),
+                value: "up".to_owned(),
+            }],
+            samples: vec![Sample {
+                value: 1.0,
+                timestamp: seconds * 1000,
+            }],
+            histograms: Vec::new(),
+        }],
+    }
+}
+
+#[test]
+fn judge_passes_on_what_it_does_not_disturb_and_enters_what_was_taken() {
+    in_lab(
+        "judge_passes_on_what_it_does_not_disturb_and_enters_what_was_taken",
+        Topology::new(),
+        async |lab| {
+            let receiver = Receiver::start(lab.hub().namespace()).unwrap();
+            let behind = format!("http://127.0.0.1:{}", receiver.port());
+            let judge = Judge::start(lab.hub().namespace(), 0, &behind, 1).unwrap();
+            let url = format!("http://127.0.0.1:{}/api/v1/write", judge.port());
+            let send = async |seconds| {
+                // Each is a request of its own here, none an attempt that came again.
+                judge.forget(IpAddr::from([127, 0, 0, 1]));
+                let sent = remote_write::send(&url, Spelling::V1Snappy, &written(seconds), 10 * QUICK).await;
+                sent.map(|fetched| fetched.status.as_u16()).ok()
+            };
+            let count = || judge.account(|account| (account.book.samples(), account.breach_count));
+            assert_eq!((send(10).await, count()), (Some(204), (1, 0)));
+            // (fault, what the sender sees, samples that the receiver has then)
+            for (fault, seen, samples) in [
+                (Fault::Status(429, Some(1)), Some(429), 1),
+                (Fault::CutBody, None, 1),
+                (Fault::Hang, None, 1),
+                (Fault::Refuse, None, 1),
+                (Fault::CutAnswer, None, 2),
+            ] {
+                judge.disturb(Some(Disturbance { fault, share: 1.0 }));
+                assert_eq!((send(20).await, count()), (seen, (samples, 0)), "{fault:?}");
+            }
+            judge.disturb(None);
+            assert_eq!((send(20).await, count()), (Some(204), (2, 0)), "a replay");
+            assert_eq!((send(15).await, count()), (Some(204), (3, 1)), "an old sample");
+            receiver.set(Answer::status(500));
+            assert_eq!(
+                (send(30).await, count()),
+                (Some(500), (3, 1)),
+                "the receiver's own answer"
+            );
+            receiver.set(Answer::status(400));
+            assert_eq!((send(30).await, count()), (Some(400), (3, 2)), "a refusal for good");
+            assert!(judge.account(|account| account.breaches[0].contains("15000 came after 20000")));
+            judge.stop().await;
             receiver.stop().await;
         },
     );

@@ -13,11 +13,11 @@ pub const PLACE: Markers = Markers {
     end: "<!-- bench-probe: end -->",
 };
 
-/// Date, machine, versions and command, as rows of a table.
+/// Date, kernel, CPU and agent, as rows of a table.
 ///
 /// # Errors
 /// [`LabError::Io`], [`LabError::NoProgram`].
-pub fn machine() -> Result<Vec<(String, String)>, LabError> {
+pub(crate) fn hardware() -> Result<Vec<(String, String)>, LabError> {
     let read = |path: &str| fs::read_to_string(path).map_err(LabError::io(format!("reading {path}")));
     let cpu_info = read("/proc/cpuinfo")?;
     let model = cpu_info
@@ -25,8 +25,6 @@ pub fn machine() -> Result<Vec<(String, String)>, LabError> {
         .find_map(|line| line.strip_prefix("model name"))
         .unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let lock = fs::read_to_string(find::repository().join("Cargo.lock")).unwrap_or_default();
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
     let rows = [
         (
             "date",
@@ -41,6 +39,18 @@ pub fn machine() -> Result<Vec<(String, String)>, LabError> {
             "xprober-agent",
             first_line(&mut Command::new(find::own_program("xprober-agent")?), &["--version"]),
         ),
+    ];
+    Ok(rows.map(|(name, value)| (name.to_owned(), value)).into())
+}
+
+/// Date, machine, versions and command, as rows of a table.
+///
+/// # Errors
+/// [`LabError::Io`], [`LabError::NoProgram`].
+pub fn machine() -> Result<Vec<(String, String)>, LabError> {
+    let lock = fs::read_to_string(find::repository().join("Cargo.lock")).unwrap_or_default();
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let programs = [
         ("fping", first_line(&mut Command::new(find::tool("fping")?), &["-v"])),
         (
             "surge-ping",
@@ -59,12 +69,14 @@ pub fn machine() -> Result<Vec<(String, String)>, LabError> {
         ),
         ("command", format!("`xprober-lab {}`", arguments.join(" "))),
     ];
-    let known = rows.into_iter().filter(|(_, value)| !value.is_empty());
-    Ok(known.map(|(name, value)| (name.to_owned(), value)).collect())
+    let mut rows = hardware()?;
+    rows.extend(programs.map(|(name, value)| (name.to_owned(), value)));
+    rows.retain(|(_, value)| !value.is_empty());
+    Ok(rows)
 }
 
 /// First line that a program writes to either output; empty when it cannot be run.
-fn first_line(command: &mut Command, arguments: &[&str]) -> String {
+pub(crate) fn first_line(command: &mut Command, arguments: &[&str]) -> String {
     let Ok(output) = command.args(arguments).output() else {
         return String::new();
     };

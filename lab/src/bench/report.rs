@@ -156,7 +156,7 @@ fn false_loss(rounds: &[Measured]) -> String {
     })
 }
 
-fn table(head: &[impl AsRef<str>], rows: &[impl AsRef<[String]>]) -> String {
+pub(crate) fn table(head: &[impl AsRef<str>], rows: &[impl AsRef<[String]>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row.as_ref()[column].chars().count());
         cells.chain([head[column].as_ref().len(), 3]).max().unwrap_or_default()

@@ -33,16 +33,7 @@ pub fn own_program(name: &str) -> Result<PathBuf, LabError> {
 /// # Errors
 /// [`LabError::NoProgram`].
 pub fn tool(name: &str) -> Result<PathBuf, LabError> {
-    let mut folders: Vec<PathBuf> = match env::var_os("XPROBER_TOOLS") {
-        Some(folder) => vec![PathBuf::from(folder).join("bin")],
-        None => Vec::new(),
-    };
-    folders.extend(
-        folders_of_this_program()
-            .iter()
-            .map(|folder| folder.join("../tools/bin")),
-    );
-    folders.push(repository().join("target/tools/bin"));
+    let mut folders = tool_folders("bin");
     folders.extend(
         env::var_os("PATH")
             .iter()
@@ -54,6 +45,29 @@ pub fn tool(name: &str) -> Result<PathBuf, LabError> {
         program: name.to_owned(),
         hint: "run lab/fetch-tools.sh".to_owned(),
     })
+}
+
+/// Finds a program of a Debian release (`bookworm`, `trixie`, `sid`) that `lab/fetch-tools.sh versions` gets; what the
+/// machine itself has is no substitute.
+///
+/// # Errors
+/// [`LabError::NoProgram`].
+pub fn tool_of(release: &str, name: &str) -> Result<PathBuf, LabError> {
+    let folders = tool_folders(&format!("versions/{release}/bin"));
+    first_file(&folders, &[name]).ok_or_else(|| LabError::NoProgram {
+        program: format!("{name} of {release}"),
+        hint: "run lab/fetch-tools.sh versions".to_owned(),
+    })
+}
+
+/// The places where `lab/fetch-tools.sh` may have put a folder.
+fn tool_folders(folder: &str) -> Vec<PathBuf> {
+    let told = env::var_os("XPROBER_TOOLS").map(|tools| PathBuf::from(tools).join(folder));
+    let near = folders_of_this_program();
+    let near = near.iter().map(|near| near.join("../tools").join(folder));
+    let mut folders: Vec<_> = told.into_iter().chain(near).collect();
+    folders.push(repository().join("target/tools").join(folder));
+    folders
 }
 
 /// `target/debug/deps/x` and `target/debug/x` both lead to `target/debug`.

@@ -6,6 +6,8 @@ pub mod prometheus;
 
 pub mod victoria;
 
+pub mod receiver;
+
 pub mod alertmanager;
 
 use std::ffi::OsStr;

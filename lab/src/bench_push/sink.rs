@@ -1,0 +1,275 @@
+//! Takes everything and remembers it, as cheaply as it can: bodies are read when nothing is measured.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::sync::watch;
+
+use super::plan::REAL_TIME_RATE;
+use crate::error::LabError;
+use crate::namespace::Namespace;
+use crate::remote_write::Spelling;
+use crate::remote_write::message::{TimeSeries, WriteRequest};
+use crate::servers::{Body, Tasks, answer, listen, serve_http};
+
+/// What senders ask to learn whether zstd is understood.
+const ZSTD_QUESTION: &str = "get_vm_proto_version=1";
+/// Say what a receiver of Remote-Write 2.0 has stored; senders trust none that leaves one out.
+const WRITTEN: [&str; 3] = [
+    "x-prometheus-remote-write-samples-written",
+    "x-prometheus-remote-write-histograms-written",
+    "x-prometheus-remote-write-exemplars-written",
+];
+
+/// A request that was taken.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    /// When, by the wall clock.
+    pub at: SystemTime,
+    /// How it is spelt.
+    pub spelling: Spelling,
+    /// Its body as it came.
+    pub body: Bytes,
+}
+
+impl Taken {
+    /// Reads the body.
+    ///
+    /// # Errors
+    /// [`LabError::Io`] when it is damaged.
+    pub fn read(&self) -> Result<WriteRequest, LabError> {
+        let read = self.spelling.decode(&self.body);
+        read.map_err(|reason| LabError::io("reading what a contender sent")(std::io::Error::other(reason)))
+    }
+}
+
+/// A running sink.
+#[derive(Debug)]
+pub struct Sink {
+    taken: watch::Sender<Vec<Taken>>,
+    away: Arc<AtomicBool>,
+    zstd: Arc<AtomicBool>,
+    tasks: Tasks,
+    port: u16,
+}
+
+impl Sink {
+    /// Starts a sink in a namespace on a port that the kernel chooses.
+    ///
+    /// # Errors
+    /// [`LabError::Io`] when no port can be opened.
+    pub fn start(namespace: &Namespace) -> Result<Self, LabError> {
+        let listener = listen(namespace, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let port = listener
+            .local_addr()
+            .map_err(LabError::io("reading the sink's address"))?
+            .port();
+        let sink = Self {
+            taken: watch::Sender::new(Vec::new()),
+            away: Arc::default(),
+            zstd: Arc::default(),
+            tasks: Tasks::default(),
+            port,
+        };
+        let (taken, away, zstd) = (sink.taken.clone(), Arc::clone(&sink.away), Arc::clone(&sink.zstd));
+        serve_http(&sink.tasks, listener, move |request| {
+            take(request, taken.clone(), Arc::clone(&away), zstd.load(Ordering::Relaxed))
+        });
+        Ok(sink)
+    }
+
+    /// Where to push.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/api/v1/write", self.port)
+    }
+
+    /// Answers 503 from now on, or takes requests again.
+    pub fn set_away(&self, away: bool) {
+        self.away.store(away, Ordering::Relaxed);
+    }
+
+    /// Claims to understand zstd, or not to; what comes is taken either way.
+    pub fn set_zstd(&self, zstd: bool) {
+        self.zstd.store(zstd, Ordering::Relaxed);
+    }
+
+    /// Hands over what was taken and forgets it.
+    #[must_use]
+    pub fn collect(&self) -> Vec<Taken> {
+        self.taken.send_replace(Vec::new())
+    }
+
+    /// Waits until so many requests came since the last [`Sink::collect`].
+    ///
+    /// # Errors
+    /// [`LabError::Timeout`].
+    pub async fn wait_for(&self, requests: usize, limit: Duration) -> Result<(), LabError> {
+        let mut taken = self.taken.subscribe();
+        match tokio::time::timeout(limit, taken.wait_for(|taken| taken.len() >= requests)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(LabError::Timeout {
+                what: format!("request number {requests}"),
+                limit,
+                detail: String::new(),
+            }),
+        }
+    }
+
+    /// Ends the sink.
+    pub async fn stop(&self) {
+        self.tasks.stop().await;
+    }
+}
+
+async fn take(
+    request: Request<Incoming>,
+    taken: watch::Sender<Vec<Taken>>,
+    away: Arc<AtomicBool>,
+    zstd: bool,
+) -> Option<Response<Body>> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.ok()?.to_bytes();
+    if head.method != Method::POST {
+        let asks = head.uri.query().is_some_and(|query| query.contains(ZSTD_QUESTION));
+        return Some(if asks && zstd {
+            answer(StatusCode::OK, "1")
+        } else {
+            answer(StatusCode::NOT_FOUND, "")
+        });
+    }
+    if away.load(Ordering::Relaxed) {
+        return Some(answer(StatusCode::SERVICE_UNAVAILABLE, ""));
+    }
+    let Ok(spelling) = Spelling::of(&head.headers) else {
+        return Some(answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, ""));
+    };
+    let mut response = answer(StatusCode::NO_CONTENT, "");
+    if spelling == Spelling::V2Snappy {
+        let Ok(request) = spelling.decode(&body) else {
+            return Some(answer(StatusCode::BAD_REQUEST, ""));
+        };
+        let histograms = request
+            .timeseries
+            .iter()
+            .map(|series| series.histograms.len() as u64)
+            .sum();
+        let floats = samples(&request) - histograms;
+        for (name, count) in WRITTEN.into_iter().zip([floats, histograms, 0]) {
+            response.headers_mut().insert(name, count.into());
+        }
+    }
+    taken.send_modify(|all| {
+        all.push(Taken {
+            at: SystemTime::now(),
+            spelling,
+            body,
+        });
+    });
+    Some(response)
+}
+
+/// Samples in a request.
+#[must_use]
+pub fn samples(request: &WriteRequest) -> u64 {
+    let counts = request
+        .timeseries
+        .iter()
+        .map(|series| series.samples.len() + series.histograms.len());
+    counts.map(|count| count as u64).sum()
+}
+
+/// Every series that was taken, once, in order of its labels, with its last value.
+///
+/// # Errors
+/// [`LabError::Io`] when a body is damaged.
+pub fn series(taken: &[Taken]) -> Result<Vec<TimeSeries>, LabError> {
+    let mut all = std::collections::BTreeMap::new();
+    for one in taken {
+        all.extend(
+            one.read()?
+                .timeseries
+                .into_iter()
+                .map(|series| (series.labels.clone(), series)),
+        );
+    }
+    Ok(all.into_values().collect())
+}
+
+/// Samples per second with which an outage was made up for, from the first request that was taken until one came whose
+/// samples are no older than `late`; none while that has not come.
+///
+/// # Errors
+/// [`LabError::Io`] when a body is damaged.
+pub fn catch_up_rate(taken: &[Taken], late: Duration) -> Result<Option<f64>, LabError> {
+    let Some(first) = taken.first() else { return Ok(None) };
+    let mut total = 0;
+    for one in taken {
+        let request = one.read()?;
+        total += samples(&request);
+        let times = request
+            .timeseries
+            .iter()
+            .flat_map(|series| &series.samples)
+            .map(|sample| sample.timestamp);
+        let newest = Duration::from_millis(times.max().unwrap_or_default().try_into().unwrap_or_default());
+        let now = one.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        if now.saturating_sub(newest) <= late {
+            let took = one
+                .at
+                .duration_since(first.at)
+                .unwrap_or_default()
+                .max(Duration::from_millis(1));
+            return Ok(Some(super::measure::count(total) / took.as_secs_f64()));
+        }
+    }
+    Ok(None)
+}
+
+/// That rate in multiples of what 10,000 targets give.
+#[must_use]
+pub fn times_real_time(rate: f64) -> f64 {
+    rate / REAL_TIME_RATE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remote_write::message::{Label, Sample};
+
+    fn taken(at_seconds: u64, sample_seconds: i64) -> Taken {
+        let request = WriteRequest {
+            timeseries: vec![TimeSeries {
+                labels: vec![Label {
+                    name: "__name__".to_owned(),
+                    value: "up".to_owned(),
+                }],
+                samples: vec![Sample {
+                    value: 1.0,
+                    timestamp: sample_seconds * 1000,
+                }],
+                histograms: Vec::new(),
+            }],
+        };
+        Taken {
+            at: SystemTime::UNIX_EPOCH + Duration::from_secs(at_seconds),
+            spelling: Spelling::V1Snappy,
+            body: Spelling::V1Snappy.encode(&request).unwrap().into(),
+        }
+    }
+
+    #[test]
+    fn catching_up_ends_with_the_first_fresh_request() {
+        let all = [taken(100, 10), taken(101, 50), taken(104, 103), taken(110, 109)];
+        let late = Duration::from_secs(5);
+        assert_eq!(catch_up_rate(&all, late).unwrap(), Some(0.75));
+        assert_eq!(catch_up_rate(&all[..2], late).unwrap(), None);
+        assert_eq!(series(&all).unwrap().len(), 1);
+    }
+}

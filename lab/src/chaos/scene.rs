@@ -1,0 +1,313 @@
+//! One database with a judge before it, a planner, and an agent on every host.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use super::life::{End, Life, Totals};
+use super::script::{Ending, Step};
+use crate::error::LabError;
+use crate::fetch;
+use crate::judge::Fault;
+use crate::judge::book::value;
+use crate::judge::task::Judge;
+use crate::judge::{Account, Disturbance};
+use crate::process::receiver::{Kind, Maker, Receiver, Switches};
+use crate::process::{Process, ProcessPlan, find};
+use crate::stack::planner_file;
+use crate::topology::{HUB, Topology};
+use crate::world::Lab;
+
+/// Time between two snapshots of an agent.
+pub const INTERVAL: Duration = Duration::from_secs(2);
+/// The same in milliseconds.
+pub const INTERVAL_MILLIS: i64 = 2_000;
+/// Regions of the lab.
+const REGIONS: usize = 5;
+/// Ports of the first scene; the next has each a hundred higher.
+const RECEIVER_PORT: u16 = 10_001;
+const JUDGE_PORT: u16 = 10_002;
+const PLANNER_PORT: u16 = 10_003;
+const PLANNER_WEB_PORT: u16 = 10_004;
+const PORTS: u16 = 100;
+/// Time for a program to be ready.
+const READY_LIMIT: Duration = Duration::from_secs(30);
+/// Between two looks at something that has no way to call us.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Where agents keep what is not pushed yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Queue {
+    /// In a folder of their own; they may be killed at any time.
+    Disk,
+    /// In memory; they are left alone, because with them goes what they hold.
+    Memory,
+}
+
+/// An agent's runs.
+#[derive(Debug)]
+pub struct Agent {
+    /// Its name, the `instance` label.
+    pub name: String,
+    /// Its host's address, by which the judge knows it.
+    pub address: IpAddr,
+    /// Its runs so far, the last may be going on.
+    pub lives: Vec<Life>,
+    plan: ProcessPlan,
+    process: Option<Process>,
+}
+
+/// Everything of one database.
+#[derive(Debug)]
+pub struct Scene {
+    /// The database.
+    pub receiver: Receiver,
+    /// What agents push to.
+    pub judge: Judge,
+    /// Everybody who pushes.
+    pub agents: Vec<Agent>,
+    planner: Process,
+}
+
+/// Regions of two hosts each, `rtt` apart.
+#[must_use]
+pub fn topology(agents: usize) -> Topology {
+    let hosts = 0..agents;
+    let topology = hosts.fold(Topology::new(), |topology, index| {
+        topology.host(&format!("vm{}", index + 1), &format!("region-{}", index % REGIONS + 1))
+    });
+    let pairs = (1..=REGIONS).flat_map(|one| (one + 1..=REGIONS).map(move |other| (one, other)));
+    pairs.fold(topology, |topology, (one, other)| {
+        let rtt = Duration::from_millis(5 * (one + other) as u64);
+        topology.rtt(&format!("region-{one}"), &format!("region-{other}"), rtt)
+    })
+}
+
+impl Scene {
+    /// Starts everything; `number` keeps scenes of one lab apart.
+    ///
+    /// # Errors
+    /// The first part that did not start.
+    pub async fn start(lab: &Lab, kind: Kind, number: u16, queue: Queue, seed: u64) -> Result<Self, LabError> {
+        let port = |first: u16| first + PORTS * number;
+        let switches = Switches {
+            lenient: false,
+            deduplicate: true,
+        };
+        let receiver = Receiver::start(lab, kind, switches, port(RECEIVER_PORT)).await?;
+        let judge = Judge::start(lab.hub().namespace(), port(JUDGE_PORT), &receiver.url(), seed)?;
+        let planner = start_planner(lab, kind, port(PLANNER_PORT), port(PLANNER_WEB_PORT)).await?;
+        let agent_file = lab.work().join(format!("agent-{kind}.yml"));
+        // A short time limit for requests that nobody answers, and for the end with nobody there.
+        let text = format!(
+            "push: {{interval: {}s}}\nremote_write: {{timeout: 2s}}\ndrain_timeout: 3s\n",
+            INTERVAL.as_secs()
+        );
+        write(&agent_file, &text)?;
+        let program = find::own_program("xprober-agent")?;
+        let hub = lab.hub().plan().address;
+        let mut agents = Vec::new();
+        for host in lab.topology().hosts().iter().filter(|host| host.region != HUB) {
+            let mut flags = vec![
+                format!("--config.file={}", agent_file.display()),
+                format!("--grpc.server-address={hub}:{}", port(PLANNER_PORT)),
+                format!("--remote-write.url=http://{hub}:{}/api/v1/write", port(JUDGE_PORT)),
+                format!("--agent.id={}", host.name),
+            ];
+            if queue == Queue::Disk {
+                let folder = lab.work().join(format!("queue-{kind}-{}", host.name));
+                flags.push(format!("--queue.directory={}", folder.display()));
+            }
+            agents.push(Agent {
+                name: host.name.clone(),
+                address: host.address.into(),
+                lives: Vec::new(),
+                plan: ProcessPlan::new(&format!("agent-{kind}-{}", host.name), &program, flags),
+                process: None,
+            });
+        }
+        let mut scene = Self {
+            receiver,
+            judge,
+            agents,
+            planner,
+        };
+        for agent in &mut scene.agents {
+            agent.start(lab)?;
+        }
+        Ok(scene)
+    }
+
+    /// Breaks what the step says, waits, and repairs it.
+    ///
+    /// # Errors
+    /// What could not be ended or started again.
+    pub async fn play(&mut self, lab: &Lab, step: &Step) -> Result<(), LabError> {
+        let repaired = tokio::time::Instant::now() + step.lasts;
+        self.judge.disturb(step.disturbance);
+        if step.kills_receiver {
+            self.kill_receiver().await?;
+        }
+        if let Some((ending, victims)) = &step.agents {
+            self.end(*ending, victims).await?;
+        }
+        tokio::time::sleep_until(repaired).await;
+        if step.kills_receiver {
+            self.receiver.restart(lab).await?;
+        }
+        self.judge.disturb(None);
+        if let Some((_, victims)) = &step.agents {
+            for victim in victims {
+                if let Some(agent) = self.agents.get_mut(*victim) {
+                    agent.start(lab)?;
+                }
+            }
+        }
+        for agent in &mut self.agents {
+            agent.check_running()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until no agent has more than one request queued, as they say themselves; answers who still has.
+    pub async fn settle(&self, limit: Duration) -> Vec<String> {
+        let deadline = tokio::time::Instant::now() + limit;
+        loop {
+            let late = self.judge.account(|account| self.late(account));
+            if late.is_empty() || tokio::time::Instant::now() > deadline {
+                return late;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Ends all agents, one after the other has been told.
+    ///
+    /// # Errors
+    /// [`LabError::Io`].
+    pub async fn stop_agents(&mut self) -> Result<(), LabError> {
+        let everybody: Vec<_> = (0..self.agents.len()).collect();
+        self.end(Ending::Stop, &everybody).await
+    }
+
+    /// Ends everything else.
+    ///
+    /// # Errors
+    /// [`LabError::Io`].
+    pub async fn stop(mut self) -> Result<(), LabError> {
+        self.planner.stop().await?;
+        self.judge.stop().await;
+        self.receiver.process.stop().await.map(drop)
+    }
+
+    async fn kill_receiver(&mut self) -> Result<(), LabError> {
+        if self.receiver.kind().maker == Maker::VictoriaMetrics {
+            // It answers 2xx before it writes to the disk: what it took in the last seconds would be gone, and nobody but it
+            // is to blame. A snapshot makes it write; nothing comes in between.
+            self.judge.disturb(Some(Disturbance {
+                fault: Fault::Refuse,
+                share: 1.0,
+            }));
+            tokio::time::sleep(PAUSE).await;
+            fetch::get(&format!("{}/snapshot/create", self.receiver.url()), READY_LIMIT).await?;
+        }
+        self.receiver.process.kill().await.map(drop)
+    }
+
+    async fn end(&mut self, ending: Ending, victims: &[usize]) -> Result<(), LabError> {
+        for victim in victims.iter().filter_map(|victim| self.agents.get(*victim)) {
+            // Told to end, it tries at once; started again, it begins with short gaps.
+            self.judge.forget(victim.address);
+        }
+        let chosen = self.agents.iter_mut().enumerate();
+        let chosen = chosen.filter(|(index, _)| victims.contains(index));
+        futures_util::future::try_join_all(chosen.map(|(_, agent)| agent.end(ending))).await?;
+        for victim in victims.iter().filter_map(|victim| self.agents.get(*victim)) {
+            self.judge.forget(victim.address);
+        }
+        Ok(())
+    }
+
+    /// Agents whose newest snapshot is old or says that requests wait.
+    fn late(&self, account: &Account) -> Vec<String> {
+        let oldest = now_millis() - 4 * INTERVAL_MILLIS;
+        let waits = |agent: &Agent| {
+            let series = account.book.series().iter().filter(|(labels, _)| {
+                value(labels, "__name__") == "xprober_agent_queue_requests" && value(labels, "instance") == agent.name
+            });
+            let newest = series.filter_map(|(_, points)| points.last_key_value());
+            let fresh = newest.filter(|(at, _)| **at >= oldest);
+            fresh.map(|(_, bits)| f64::from_bits(*bits)).reduce(f64::max)
+        };
+        let late = self
+            .agents
+            .iter()
+            .filter(|agent| waits(agent).is_none_or(|requests| requests > 1.0));
+        late.map(|agent| agent.name.clone()).collect()
+    }
+}
+
+impl Agent {
+    fn start(&mut self, lab: &Lab) -> Result<(), LabError> {
+        self.lives.push(Life {
+            begun: now_millis(),
+            ended: i64::MAX,
+            end: End::Alive,
+        });
+        self.process = Some(Process::start(lab.host(&self.name)?, &self.plan)?);
+        Ok(())
+    }
+
+    fn check_running(&mut self) -> Result<(), LabError> {
+        self.process.as_mut().map_or(Ok(()), Process::check_running)
+    }
+
+    async fn end(&mut self, ending: Ending) -> Result<(), LabError> {
+        let (Some(mut process), Some(life)) = (self.process.take(), self.lives.last_mut()) else {
+            return Ok(());
+        };
+        match ending {
+            Ending::Kill => {
+                life.ended = now_millis();
+                process.kill().await?;
+                life.end = End::Killed;
+            }
+            Ending::Stop => {
+                let status = process.stop().await?;
+                life.ended = now_millis();
+                life.end = End::Stopped(Totals::last(&process.log_text()).filter(|_| status.success()));
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn start_planner(lab: &Lab, kind: Kind, port: u16, web_port: u16) -> Result<Process, LabError> {
+    let file: PathBuf = lab.work().join(format!("planner-{kind}.yml"));
+    let text = planner_file(lab.topology())
+        .replace(":6001", &format!(":{port}"))
+        .replace(":6002", &format!(":{web_port}"));
+    write(&file, &text)?;
+    let flags = [format!("--config.file={}", file.display())];
+    let plan = ProcessPlan::new(
+        &format!("planner-{kind}"),
+        &find::own_program("xprober-planner")?,
+        flags,
+    );
+    let mut planner = Process::start(lab.hub(), &plan)?;
+    planner
+        .wait_ready(&format!("http://127.0.0.1:{web_port}/readyz"), READY_LIMIT)
+        .await?;
+    Ok(planner)
+}
+
+fn write(path: &std::path::Path, text: &str) -> Result<(), LabError> {
+    fs::write(path, text).map_err(LabError::io(format!("writing {}", path.display())))
+}
+
+/// The wall clock, as samples have it.
+pub(super) fn now_millis() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    i64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
+}

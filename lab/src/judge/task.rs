@@ -1,0 +1,330 @@
+//! The proxy: one listener, one task for each connection.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tracing::debug;
+
+use super::attempts::{Begun, Ending};
+use super::book::Book;
+use super::{Account, Disturbance, Fault};
+use crate::error::LabError;
+use crate::fetch::{self, Fetched};
+use crate::namespace::Namespace;
+use crate::remote_write::Spelling;
+use crate::remote_write::message::WriteRequest;
+use crate::servers::{Body, Spawner, Tasks, answer, listen, serve_connection};
+use crate::wan::random::Random;
+
+/// Time for the receiver to answer.
+const FORWARD_LIMIT: Duration = Duration::from_secs(10);
+
+/// A running judge.
+#[derive(Debug)]
+pub struct Judge {
+    state: Arc<State>,
+    disturb: watch::Sender<Option<Disturbance>>,
+    tasks: Tasks,
+    port: u16,
+}
+
+#[derive(Debug)]
+struct State {
+    receiver: String,
+    account: watch::Sender<Account>,
+    disturbance: watch::Receiver<Option<Disturbance>>,
+    seed: u64,
+    drawn: AtomicU64,
+    spawner: Spawner,
+}
+
+impl Judge {
+    /// Starts a judge on a port of a namespace in front of a receiver with that base URL; the seed decides which requests
+    /// a disturbance hits.
+    ///
+    /// # Errors
+    /// [`LabError::Io`] when the port cannot be opened.
+    pub fn start(namespace: &Namespace, port: u16, receiver: &str, seed: u64) -> Result<Self, LabError> {
+        let listener = listen(namespace, SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?;
+        let port = listener
+            .local_addr()
+            .map_err(LabError::io("reading the judge's address"))?
+            .port();
+        let (disturb, disturbance) = watch::channel(None);
+        let tasks = Tasks::default();
+        let state = Arc::new(State {
+            receiver: receiver.to_owned(),
+            account: watch::Sender::new(Account::default()),
+            disturbance,
+            seed,
+            drawn: AtomicU64::new(0),
+            spawner: tasks.spawner(),
+        });
+        tasks.spawn(accept(listener, namespace.clone(), port, Arc::clone(&state)));
+        Ok(Self {
+            state,
+            disturb,
+            tasks,
+            port,
+        })
+    }
+
+    /// Port on which it listens, on all of its host's addresses.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Disturbs requests from now on, or lets them pass again.
+    pub fn disturb(&self, disturbance: Option<Disturbance>) {
+        self.disturb.send_replace(disturbance);
+    }
+
+    /// Looks at what was seen so far.
+    pub fn account<T>(&self, look: impl FnOnce(&Account) -> T) -> T {
+        look(&self.state.account.borrow())
+    }
+
+    /// Forgets the attempts of a sender that starts again or is told to end.
+    pub fn forget(&self, sender: IpAddr) {
+        self.state
+            .account
+            .send_modify(|account| account.attempts.forget(&sender));
+    }
+
+    /// Ends the judge.
+    pub async fn stop(&self) {
+        self.tasks.stop().await;
+    }
+}
+
+/// Accepts while the port is to be open. Connections end when it is closed, as they do with a process that is gone.
+async fn accept(listener: TcpListener, namespace: Namespace, port: u16, state: Arc<State>) {
+    let mut disturbance = state.disturbance.clone();
+    let mut open = Some(listener);
+    loop {
+        let refuses = disturbance
+            .borrow_and_update()
+            .is_some_and(|now| now.fault == Fault::Refuse);
+        if refuses {
+            open = None;
+        } else if open.is_none() {
+            match listen(&namespace, SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))) {
+                Ok(listener) => open = Some(listener),
+                Err(error) => {
+                    debug!(%error, "port is not free again");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    continue;
+                }
+            }
+        }
+        let accepted = async {
+            match &open {
+                Some(listener) => listener.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = disturbance.changed() => if changed.is_err() {
+                return;
+            },
+            accepted = accepted => if let Ok((stream, peer)) = accepted {
+                let mut refusing = disturbance.clone();
+                let serving = Arc::clone(&state);
+                state.spawner.spawn(async move {
+                    let handler = |request| judge(Arc::clone(&serving), peer.ip(), request);
+                    tokio::select! {
+                        () = serve_connection(stream, true, handler) => {}
+                        _ = refusing.wait_for(|now| now.is_some_and(|now| now.fault == Fault::Refuse)) => {}
+                    }
+                });
+            },
+        }
+    }
+}
+
+impl State {
+    /// The fault for the next request, if it is hit.
+    fn draw(&self) -> Option<Fault> {
+        let disturbance = (*self.disturbance.borrow())?;
+        let number = self.drawn.fetch_add(1, Ordering::Relaxed);
+        let mut random = Random::new(self.seed.wrapping_add(number));
+        (random.unit() < disturbance.share).then_some(disturbance.fault)
+    }
+}
+
+/// An attempt under way; one that is dropped because the connection went away has failed.
+struct Attempt {
+    state: Arc<State>,
+    sender: IpAddr,
+    begun: Option<Begun>,
+}
+
+impl Attempt {
+    fn begin(state: Arc<State>, sender: IpAddr, begun: Begun) -> Self {
+        state.account.send_modify(|account| {
+            let breaches = account.attempts.begin(sender, &begun);
+            account.note(sender, breaches);
+        });
+        Self {
+            state,
+            sender,
+            begun: Some(begun),
+        }
+    }
+
+    fn end(&mut self, ending: Ending) {
+        if let Some(begun) = self.begun.take() {
+            let (sender, at) = (self.sender, Instant::now());
+            self.state
+                .account
+                .send_modify(|account| account.attempts.end(sender, begun, at, ending));
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.end(Ending::Failed(None));
+    }
+}
+
+async fn judge(state: Arc<State>, sender: IpAddr, request: Request<Incoming>) -> Option<Response<Body>> {
+    let (head, mut body) = request.into_parts();
+    let url = format!("{}{}", state.receiver, head.uri);
+    let headers: BTreeMap<_, _> = head
+        .headers
+        .iter()
+        .filter(|(name, _)| !["host", "content-length", "connection"].contains(&name.as_str()))
+        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+        .collect();
+    if head.method != Method::POST {
+        // A question, e.g. which protocols the receiver knows.
+        let body = body.collect().await.ok()?.to_bytes();
+        return pass_on(head.method, &url, &headers, body).await.map(respond);
+    }
+    let fault = state.draw();
+    let number = head.headers.get("retry-attempt").and_then(|value| value.to_str().ok());
+    let mut begun = Begun {
+        at: Instant::now(),
+        number: number.and_then(|number| number.parse().ok()).unwrap_or_default(),
+        body: None,
+    };
+    if fault.is_some() {
+        state.account.send_modify(|account| account.disturbed += 1);
+    }
+    if fault == Some(Fault::CutBody) {
+        let _attempt = Attempt::begin(state, sender, begun);
+        let _a_part_of_it = body.frame().await;
+        return None;
+    }
+    let body = body.collect().await.ok()?.to_bytes();
+    begun.body = Some(body.clone());
+    let mut attempt = Attempt::begin(Arc::clone(&state), sender, begun);
+    let decoded = Spelling::of(&head.headers).and_then(|spelling| spelling.decode(&body));
+    state.account.send_modify(|account| match &decoded {
+        Ok(request) => account.note(sender, Book::inspect(request, now_millis())),
+        Err(reason) => account.note(sender, [format!("a request that cannot be read: {reason}")]),
+    });
+    let cut = match fault {
+        Some(Fault::Status(code, after)) => {
+            let retry = after.map(|seconds| Duration::from_secs(seconds.into()));
+            attempt.end(Ending::Failed(retry));
+            let mut response = answer(
+                StatusCode::from_u16(code).unwrap_or(StatusCode::IM_A_TEAPOT),
+                "disturbed",
+            );
+            if let Some(seconds) = after {
+                response.headers_mut().insert("retry-after", seconds.into());
+            }
+            return Some(response);
+        }
+        Some(Fault::Hang | Fault::Refuse) => std::future::pending().await,
+        Some(Fault::CutAnswer) => true,
+        Some(Fault::CutBody) | None => false,
+    };
+    // On a task of its own: a sender that goes away must not leave us without knowledge of what the receiver did.
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let spawner = state.spawner.clone();
+    spawner.spawn(async move {
+        let forwarded = forward(&state, sender, &url, &headers, body, decoded.unwrap_or_default()).await;
+        let _sender_may_be_gone = tell.send(forwarded);
+    });
+    let fetched = told.await.ok().flatten()?;
+    if cut {
+        return None;
+    }
+    let is_final = !fetched.status.is_server_error() && fetched.status != StatusCode::TOO_MANY_REQUESTS;
+    attempt.end(if is_final {
+        Ending::Settled
+    } else {
+        Ending::Failed(None)
+    });
+    Some(respond(fetched))
+}
+
+fn respond(fetched: Fetched) -> Response<Body> {
+    let mut response = answer(fetched.status, fetched.body);
+    for (name, value) in &fetched.headers {
+        if !["content-length", "transfer-encoding", "connection"].contains(&name.as_str()) {
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+    response
+}
+
+async fn pass_on(method: Method, url: &str, headers: &BTreeMap<String, String>, body: Bytes) -> Option<Fetched> {
+    let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let fetched = fetch::send(method, url, &headers.collect(), body, FORWARD_LIMIT).await;
+    fetched
+        .inspect_err(|error| debug!(%error, "receiver does not answer"))
+        .ok()
+}
+
+/// Passes a request on and enters it into the book if the receiver took it.
+async fn forward(
+    state: &State,
+    sender: IpAddr,
+    url: &str,
+    headers: &BTreeMap<String, String>,
+    body: Bytes,
+    decoded: WriteRequest,
+) -> Option<Fetched> {
+    let fetched = pass_on(Method::POST, url, headers, body).await?;
+    state.account.send_modify(|account| {
+        if fetched.status.is_success() {
+            account.taken += 1;
+            let breaches = account.book.enter(decoded);
+            account.note(sender, breaches);
+        } else {
+            account.refused += 1;
+            if fetched.status.is_client_error() {
+                account.note(
+                    sender,
+                    [format!(
+                        "the receiver refused a request: {} {}",
+                        fetched.status,
+                        fetched.text().trim()
+                    )],
+                );
+            }
+        }
+    });
+    Some(fetched)
+}
+
+fn now_millis() -> i64 {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}
