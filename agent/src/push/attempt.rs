@@ -44,7 +44,7 @@ impl Sender {
     /// How long a request is worth trying.
     #[must_use]
     pub fn max_age(&self) -> Duration {
-        if self.out_of_order || self.negotiation.is_victoria_metrics() {
+        if self.out_of_order || self.negotiation.may_be_victoria_metrics() {
             self.max_age
         } else {
             self.max_age.min(MAX_AGE_IN_ORDER)

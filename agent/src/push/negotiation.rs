@@ -85,7 +85,7 @@ impl Negotiation {
             speaks: Protocol::V1Snappy,
             asking: first_check(choice),
             not_before: None,
-            victoria_metrics: false,
+            victoria_metrics: matches!(choice, ProtocolChoice::Zstd | ProtocolChoice::Auto),
         }
     }
 
@@ -95,9 +95,10 @@ impl Negotiation {
         self.speaks
     }
 
-    /// Tells whether the endpoint was recognised as `VictoriaMetrics`, which takes samples in any order.
+    /// Tells whether the endpoint is `VictoriaMetrics`, which takes samples in any order, or may be because it is asked and
+    /// has not answered: nothing is given up as too old before that.
     #[must_use]
-    pub const fn is_victoria_metrics(&self) -> bool {
+    pub const fn may_be_victoria_metrics(&self) -> bool {
         self.victoria_metrics
     }
 
@@ -172,7 +173,7 @@ mod tests {
             asked.push(check);
             negotiation.found(check, if check == Check::Zstd { zstd } else { v2 }, now);
         }
-        (negotiation.speaks(), negotiation.is_victoria_metrics(), asked)
+        (negotiation.speaks(), negotiation.may_be_victoria_metrics(), asked)
     }
 
     #[test]
@@ -191,7 +192,7 @@ mod tests {
             (C::Auto, Speaks, Speaks, P::V1Zstd, true, vec![zstd]),
             (C::Auto, SpeaksNot, Speaks, P::V2Snappy, false, vec![zstd, v2]),
             (C::Auto, SpeaksNot, SpeaksNot, P::V1Snappy, false, vec![zstd, v2]),
-            (C::Auto, Unknown, Speaks, P::V1Snappy, false, vec![zstd]),
+            (C::Auto, Unknown, Speaks, P::V1Snappy, true, vec![zstd]),
         ] {
             let expected = (speaks, victoria, asked);
             assert_eq!(

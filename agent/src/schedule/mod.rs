@@ -141,6 +141,16 @@ impl Schedule {
         self.slots.first_key_value().map(|((at, _), _)| *at)
     }
 
+    /// Number of slots that have begun at `now` and ask for something.
+    ///
+    /// Looks at every target concerned, so that their memory is on its way at the same time when [`Schedule::pop`] wants one
+    /// after the other: of thousands, none is in the cache.
+    #[must_use]
+    pub fn due(&self, now: Instant) -> usize {
+        let begun = self.slots.range(..=(now, usize::MAX));
+        begun.filter(|(_, target)| !target.interval.is_zero()).count()
+    }
+
     /// Takes the earliest slot that has begun at `now`; `None` when all others lie ahead.
     pub fn pop(&mut self, now: Instant) -> Option<Tick> {
         let first = self.slots.first_entry()?;

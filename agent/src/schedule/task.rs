@@ -101,10 +101,14 @@ pub async fn run(
 fn serve(schedule: &mut Schedule, now: Instant, probers: &Probers) -> Vec<(Arc<Target>, u64)> {
     let mut missed = Vec::new();
     let mut due: BTreeMap<ProbeKind, Vec<Due>> = BTreeMap::new();
+    let most = schedule.due(now);
     while let Some(tick) = schedule.pop(now) {
         match tick {
             Tick::Skipped { target, ticks } => missed.push((target, ticks)),
-            Tick::Due(probe) => due.entry(probe.target.probe.kind()).or_default().push(probe),
+            Tick::Due(probe) => {
+                let batch = due.entry(probe.target.probe.kind());
+                batch.or_insert_with(|| Vec::with_capacity(most)).push(probe);
+            }
         }
     }
     for (kind, batch) in due {

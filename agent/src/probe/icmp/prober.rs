@@ -18,7 +18,7 @@ use crate::samples::{EngineCounters, Event};
 
 /// Most echoes sent before replies are taken, so that neither queue of the socket fills up: stamps of departures wait in the
 /// same memory as replies.
-const CHUNK: usize = 64;
+const CHUNK: usize = 80;
 /// How often replies are taken while some are outstanding. Only the memory of the socket depends on it, no time does where
 /// the kernel stamps.
 pub const LOOK_EVERY: Duration = Duration::from_millis(100);

@@ -18,9 +18,9 @@ const CHECKED: usize = 2;
 /// undisturbed one takes 3 to 15 us, and with an interrupt of a virtual machine some 40 us.
 pub(super) const DISTURBED: Duration = Duration::from_micros(100);
 /// So many departures are judged together.
-const JUDGED: u32 = 1024;
+const JUDGED: u32 = 4096;
 /// So many disturbed ones among them are taken for chance: half a percent do not reach the 99th percentile.
-const TOLERATED: u32 = 5;
+const TOLERATED: u32 = 20;
 /// For so long the kernel stamps every departure afterwards.
 const ALL_FOR: Duration = Duration::from_secs(10);
 

@@ -18,7 +18,7 @@ use crate::probe::icmp::flight::Arrival;
 use crate::probe::icmp::socket::EchoEvent;
 
 /// Most replies of one system call: those of a batch and some stragglers, so that one call tells that no more wait.
-const AT_ONCE: usize = 80;
+const AT_ONCE: usize = 96;
 /// Most departures and errors of one system call; there are few.
 const RETURNED_AT_ONCE: usize = 16;
 /// Bytes of a returned request that are looked at: link, IPv6 and ICMP headers and the mark.
