@@ -95,7 +95,7 @@ impl Spelling {
     /// Reads a request; the text says why it cannot be read.
     ///
     /// # Errors
-    /// When the bytes are damaged or larger than [`MAX_BODY_BYTES`].
+    /// When the bytes are damaged or larger than 64 MiB, which no receiver takes.
     pub fn decode(self, bytes: &[u8]) -> Result<WriteRequest, String> {
         let plain = match self {
             Self::V1Snappy | Self::V2Snappy => {

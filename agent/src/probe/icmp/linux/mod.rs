@@ -8,7 +8,7 @@
 //! ```
 //!
 //! surge-ping opens the sockets and decodes replies. Since the kernel stamps arrivals (`SO_TIMESTAMPING`), it does not
-//! matter for the time when we read: whoever probes wakes on a coarse tick and handles what there is. [`departure`] says
+//! matter for the time when we read: whoever probes wakes on a coarse tick and handles what there is. `departure` says
 //! which departures the kernel stamps, too, `send` and `receive` make the system calls, `options` names the socket options.
 
 mod departure;
