@@ -25,8 +25,9 @@ use crate::random;
 use aside::AsideRequests;
 use clock::Ahead;
 
-/// How long a look past a request waits for the next one, which may have to be read from a disk.
-const NEXT_PATIENCE: Duration = Duration::from_millis(500);
+/// How long a look past a request waits for the next one, which is mostly at hand. It must not wait for one that is still to be
+/// made: a receiver that came back meanwhile would take that one, and the first would be out of order.
+const NEXT_PATIENCE: Duration = Duration::from_millis(20);
 
 /// A request that waits for its time is looked at this often: the clock may be set forward again.
 const CLOCK_PAUSE: Duration = Duration::from_secs(1);

@@ -16,10 +16,10 @@ async fn a_request_that_always_gets_500_is_set_aside_and_the_others_pass_it() {
         running.queue.push(request(content));
     }
     let began = Instant::now();
-    receiver.wait_for(8).await;
+    receiver.wait_for(10).await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     let sent = contents(&receiver);
-    assert_eq!(sent[..4], ["poison", "poison", "poison", "a"]);
+    assert_eq!(sent[..6], ["poison", "poison", "poison", "poison", "poison", "a"]);
     let others: Vec<&String> = sent.iter().filter(|content| *content != "poison").collect();
     assert_eq!(others, ["a", "b", "c"], "each once, in order");
     let mut status = running.status.clone();
@@ -55,21 +55,21 @@ async fn what_is_set_aside_is_given_up_when_it_is_too_old() {
 
 #[tokio::test]
 async fn a_receiver_that_fails_on_everything_gets_everything_in_order() {
-    let script = std::iter::repeat_n(Reply::Status(500, "", ""), 9);
+    let script = std::iter::repeat_n(Reply::Status(500, "", ""), 13);
     let mut receiver = Receiver::start(script).await;
     let running = Running::start(&receiver);
     for content in ["a", "b"] {
         running.queue.push(request(content));
     }
-    receiver.wait_for(11).await;
+    receiver.wait_for(15).await;
     let (counters, left) = running.end().await;
     let sent = contents(&receiver);
     assert_eq!(
-        sent[..8],
-        ["a", "a", "a", "b", "a", "a", "a", "b"],
-        "one look past it after each three"
+        sent[..12],
+        ["a", "a", "a", "a", "a", "b", "a", "a", "a", "a", "a", "b"],
+        "one look past it after each five"
     );
-    assert_eq!(sent[8..], ["a", "a", "b"]);
+    assert_eq!(sent[12..], ["a", "a", "b"]);
     assert_eq!((counters.ok, left.requests), (2, 0));
 }
 
@@ -89,16 +89,26 @@ async fn a_receiver_that_is_not_there_is_not_looked_past() {
 #[tokio::test]
 async fn a_refusal_of_what_is_in_the_next_request_shows_that_the_receiver_lives() {
     let fails = Reply::Status(500, "", "");
-    let script = [fails, fails, fails, Reply::Status(400, "", "out of order sample")];
+    let script = [
+        fails,
+        fails,
+        fails,
+        fails,
+        fails,
+        Reply::Status(400, "", "out of order sample"),
+    ];
     let mut receiver = Receiver::start(script).await;
     let running = Running::start(&receiver);
     for content in ["first", "b", "c"] {
         running.queue.push(request(content));
     }
-    receiver.wait_for(5).await;
+    receiver.wait_for(7).await;
     let mut status = running.status.clone();
     status.wait_for(|status| status.counters.ok == 1).await.unwrap();
-    assert_eq!(contents(&receiver), ["first", "first", "first", "b", "c"]);
+    assert_eq!(
+        contents(&receiver),
+        ["first", "first", "first", "first", "first", "b", "c"]
+    );
     let (counters, left) = running.end().await;
     assert_eq!(
         (counters.ok, counters.drop, left.requests),
@@ -116,4 +126,20 @@ async fn a_poisoned_request_alone_waits_and_ages_out() {
     receiver.wait_for(4).await;
     let (counters, left) = running.end().await;
     assert_eq!((counters.ok, dropped(&left)), (0, [0, 6, 0, 0, 0]));
+}
+
+#[tokio::test]
+async fn a_request_that_is_made_after_the_failure_is_no_witness() {
+    let fails = Reply::Status(500, "", "");
+    let mut receiver = Receiver::start(std::iter::repeat_n(fails, 5)).await;
+    let running = Running::start(&receiver);
+    running.queue.push(request("first"));
+    receiver.wait_for(5).await;
+    // Longer than the look past it lasts: from here on the receiver takes everything.
+    tokio::time::sleep(NEXT_PATIENCE * 3).await;
+    running.queue.push(request("later"));
+    receiver.wait_for(7).await;
+    let (counters, _) = running.end().await;
+    assert_eq!(counters.ok, 2);
+    assert_eq!(contents(&receiver)[5..], ["first", "later"], "in order");
 }
