@@ -28,6 +28,8 @@ fn help(program: &str, verbs: &[&str]) -> String {
     text
 }
 
+const FLAGS_OF_PROMETHEUS: [&str; 2] = ["--web.enable-remote-write-receiver", "--enable-feature"];
+
 fn flags(line: &str) -> impl Iterator<Item = &str> {
     let words = line.split(|c: char| !(c.is_ascii_alphanumeric() || "-.".contains(c)));
     words
@@ -47,8 +49,7 @@ fn every_flag_in_the_readme_is_in_the_help() {
         .lines()
         .filter(|line| !line.contains("-->") && !line.contains("---"))
     {
-        // Prometheus' own flag.
-        for flag in flags(line).filter(|flag| *flag != "--web.enable-remote-write-receiver") {
+        for flag in flags(line).filter(|flag| !FLAGS_OF_PROMETHEUS.contains(flag)) {
             seen += 1;
             let known = [&planner, &agent, &lab].iter().any(|help| help.contains(flag));
             assert!(known, "no program knows {flag}: {line}");

@@ -313,6 +313,18 @@ fn judge_passes_on_what_it_does_not_disturb_and_enters_what_was_taken() {
                 (Fault::CutAnswer, None, 2),
             ] {
                 judge.disturb(Some(Disturbance { fault, share: 1.0 }));
+                if fault != Fault::Refuse {
+                    // A port that was closed opens a moment later.
+                    let open = async {
+                        while tokio::net::TcpStream::connect(("127.0.0.1", judge.port()))
+                            .await
+                            .is_err()
+                        {
+                            tokio::task::yield_now().await;
+                        }
+                    };
+                    tokio::time::timeout(200 * QUICK, open).await.unwrap();
+                }
                 assert_eq!((send(20).await, count()), (seen, (samples, 0)), "{fault:?}");
             }
             judge.disturb(None);
