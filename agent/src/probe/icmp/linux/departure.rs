@@ -66,12 +66,8 @@ impl Watch {
         }
     }
 
-    /// Takes how far our reading was from the kernel's stamp of an echo.
-    pub(super) fn judge_stamp(&mut self, apart: Duration, now: Instant) {
-        self.judge(apart, now);
-    }
-
-    fn judge(&mut self, apart: Duration, now: Instant) {
+    /// Takes how far our reading may be from the departure: what the kernel's stamp says of it, or how long the call took.
+    pub(super) fn judge(&mut self, apart: Duration, now: Instant) {
         self.judged += 1;
         self.disturbed += u32::from(apart > DISTURBED);
         if self.disturbed > TOLERATED {
@@ -116,11 +112,11 @@ mod tests {
     #[test]
     fn every_departure_is_stamped_for_a_while_after_disturbances_that_are_no_chance() {
         let (mut watch, now) = (Watch::default(), Instant::now());
-        (0..TOLERATED).for_each(|_| watch.judge_stamp(LONG, now));
+        (0..TOLERATED).for_each(|_| watch.judge(LONG, now));
         assert_eq!(asked(&mut watch, 64, now), 2, "so few are chance");
-        watch.judge_stamp(DISTURBED, now);
+        watch.judge(DISTURBED, now);
         assert_eq!(asked(&mut watch, 64, now), 2, "exactly the bound is none");
-        watch.judge_stamp(LONG, now);
+        watch.judge(LONG, now);
         assert_eq!(asked(&mut watch, 64, now), 64);
         assert_eq!(asked(&mut watch, 64, now + ALL_FOR * 9 / 10), 64);
         assert_eq!(asked(&mut watch, 64, now + ALL_FOR), 2, "and then it is over");
@@ -149,8 +145,8 @@ mod tests {
     fn rare_disturbances_never_add_up() {
         let (mut watch, now) = (Watch::default(), Instant::now());
         for _ in 0..10 {
-            (0..TOLERATED).for_each(|_| watch.judge_stamp(LONG, now));
-            (TOLERATED..JUDGED).for_each(|_| watch.judge_stamp(QUIET, now));
+            (0..TOLERATED).for_each(|_| watch.judge(LONG, now));
+            (TOLERATED..JUDGED).for_each(|_| watch.judge(QUIET, now));
             assert_eq!(asked(&mut watch, 64, now), 2);
         }
     }

@@ -47,7 +47,7 @@ impl Departures {
         };
         if let Some((_, read)) = self.checks.drain(..=place).next_back() {
             // A clock set back in between is somebody else's to notice.
-            self.watch.judge_stamp(at.since(read).unwrap_or_default(), now);
+            self.watch.judge(at.since(read).unwrap_or_default(), now);
         }
     }
 }
