@@ -1,35 +1,69 @@
 #!/usr/bin/env bash
-# Checks the rules, their tests and the sample configurations, with promtool and amtool from PATH, and with vmalert and vmalert-tool
-# where they exist. Runs from anywhere; exits non-zero at the first problem.
+# Checks the rules, their tests and the sample configurations, with promtool and amtool from PATH, and with every promtool, vmalert
+# and vmalert-tool that `lab/fetch-tools.sh versions` unpacked: Prometheus 2.42, 2.53 and 3.x, VictoriaMetrics 1.79, 1.112 and 1.145.
+# Says what it skips. Runs from anywhere; exits non-zero at the first problem.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+say() { printf 'grafana/check.sh: %s\n' "$*" >&2; }
+
 for tool in promtool amtool; do
   if ! command -v "$tool" >/dev/null; then
-    echo "grafana/check.sh: $tool is not on PATH (Debian packages: prometheus, prometheus-alertmanager)" >&2
+    say "$tool is not on PATH (Debian packages: prometheus, prometheus-alertmanager)"
     exit 1
   fi
 done
 
-promtool check rules grafana/rules/*.yml
-promtool test rules grafana/rules/tests/*.yml
-promtool check config config/prometheus.yml
-amtool check-config config/alertmanager.yml
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 
-# Who gets which alert: the watchdog nobody, everything else the webhook.
-amtool config routes test --config.file=config/alertmanager.yml --verify.receivers=nobody alertname=Watchdog
-amtool config routes test --config.file=config/alertmanager.yml --verify.receivers=webhook \
-  alertname=LineLatencyOverBudget line=hk-sg-1 owner=netops
+# Runs a command, showing its output only when it fails.
+quietly() {
+  if ! "$@" >"$work/log" 2>&1; then
+    cat "$work/log" >&2
+    say "failed: $*"
+    exit 1
+  fi
+}
 
-if command -v vmalert >/dev/null; then
-  vmalert -dryRun -loggerLevel=ERROR -rule='grafana/rules/*.yml'
-fi
+# The version that a program says it has, or nothing.
+version() { { "$1" --version 2>&1 || true; } | grep -oE '[0-9]+\.[0-9]+\.[0-9]+' | head -n 1; }
 
-# The same tests in VictoriaMetrics' dialect (vmalert-tool comes with 1.93 and later).
-if command -v vmalert-tool >/dev/null; then
-  copy=$(mktemp -d)
-  trap 'rm -rf "$copy"' EXIT
-  cp -r grafana/rules/. "$copy"
-  sed -i 's/promql_expr_test/metricsql_expr_test/' "$copy"/tests/*.yml
-  vmalert-tool unittest --disableAlertgroupLabel --files="$copy/tests/*.yml"
-fi
+grafana/fast.sh --check
+
+# Who gets which alert, and with which others in one message.
+for config in config/alertmanager.yml config/fast/alertmanager.yml; do
+  quietly amtool check-config "$config"
+  quietly amtool config routes test --config.file="$config" --verify.receivers=nobody alertname=Watchdog
+  for alert in $(sed -n 's/^ *- alert: //p' grafana/rules/alerts.yml | sort -u | grep -v '^Watchdog$'); do
+    quietly amtool config routes test --config.file="$config" --verify.receivers=webhook "alertname=$alert" owner=netops
+  done
+done
+
+# Prometheus of every release at hand, that of PATH first; each version once.
+tools=${XPROBER_TOOLS:-target/tools}
+seen=" "
+for promtool in "$(command -v promtool)" "$tools"/versions/{bookworm,trixie,sid}/bin/promtool; do
+  [[ -x $promtool ]] || { say "skipped: $promtool is not there (lab/fetch-tools.sh versions gets it)"; continue; }
+  found=$(version "$promtool")
+  [[ $seen == *" $found "* ]] && continue
+  seen+="$found "
+  quietly "$promtool" check rules grafana/rules/*.yml grafana/rules/fast/*.yml
+  quietly "$promtool" check config config/prometheus.yml
+  quietly "$promtool" check config config/fast/prometheus.yml
+  quietly "$promtool" test rules grafana/rules/tests/*.yml
+  say "promtool $found: rules, configurations and tests pass"
+done
+
+# The same rules and tests in VictoriaMetrics' dialect; vmalert-tool comes with 1.93 and later.
+cp -r grafana/rules/. "$work/rules"
+sed -i 's/promql_expr_test/metricsql_expr_test/' "$work"/rules/tests/*.yml
+for vmalert in "$(command -v vmalert || echo vmalert)" "$tools"/versions/{bookworm,trixie,sid}/bin/vmalert; do
+  [[ -x $vmalert ]] || { say "skipped: $vmalert is not there (lab/fetch-tools.sh versions gets it)"; continue; }
+  quietly "$vmalert" -dryRun -loggerLevel=ERROR -rule='grafana/rules/*.yml' -rule='grafana/rules/fast/*.yml'
+  say "$vmalert reads the rules"
+  if [[ -x $vmalert-tool ]]; then
+    quietly "$vmalert-tool" unittest --disableAlertgroupLabel --files="$work/rules/tests/*.yml"
+    say "$vmalert-tool: tests pass"
+  fi
+done
