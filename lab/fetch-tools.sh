@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Gets the programs that the tests and the demo run: Prometheus, promtool, Alertmanager, amtool, VictoriaMetrics, vmalert.
 # With the argument "bench" those that `make bench-probe` measures beside ours, too: fping, smokeping_prober.
-# With the argument "versions" Prometheus and VictoriaMetrics (with vmagent) of three Debian releases side by side, under
-# versions/<release>/bin, whatever the system has: receivers differ, and what we say about them is shown on all.
+# With the argument "versions" Prometheus and VictoriaMetrics (with vmagent) of three Debian releases side by side, and
+# Alertmanager (with amtool) of the newest, under versions/<release>/bin, whatever the system has: receivers differ, and what
+# we say about them is shown on all; robots of chat groups need an Alertmanager that is newer than those of stable releases.
 #
 # What is on PATH is used as it is. The rest is downloaded from the distribution's own archive and unpacked under
 # $XPROBER_TOOLS (default: target/tools), with links in its bin folder. Nothing is installed, no service is started, the
@@ -24,6 +25,13 @@ wanted=(
   vmalert:victoria-metrics
 )
 versions=(bookworm trixie sid)
+# Sets program:package of a release.
+programs_of() {
+  programs=(prometheus:prometheus victoria-metrics:victoria-metrics vmagent:victoria-metrics)
+  if [[ $1 == sid ]]; then
+    programs+=(prometheus-alertmanager:prometheus-alertmanager amtool:prometheus-alertmanager)
+  fi
+}
 case ${1-} in
 '' | versions) ;;
 bench) wanted+=(fping:fping prometheus-smokeping-prober:prometheus-smokeping-prober) ;;
@@ -68,10 +76,11 @@ find_missing() {
 
 # Prints the releases of which a program is missing.
 missing_versions() {
-  local release program
+  local release entry programs
   for release in "${versions[@]}"; do
-    for program in prometheus victoria-metrics vmagent; do
-      [[ -x $tools/versions/$release/bin/$program ]] && continue
+    programs_of "$release"
+    for entry in "${programs[@]}"; do
+      [[ -x $tools/versions/$release/bin/${entry%%:*} ]] && continue
       printf '%s ' "$release"
       break
     done
@@ -103,7 +112,7 @@ if [[ -z $wanted_now ]]; then
 fi
 find_missing
 if [[ $kind == versions ]]; then
-  advice="nothing else can stand in for these: the tests that need prometheus and victoria-metrics of ${versions[*]} fail without them"
+  advice="nothing else can stand in for these: the tests that need prometheus and victoria-metrics of ${versions[*]} or alertmanager of sid fail without them"
 else
   advice="install these packages yourself, or put the programs on PATH: ${packages[*]}"
 fi
@@ -197,16 +206,22 @@ check_runs() {
 }
 
 fetch_release() {
-  local release=$1 place=$tools/versions/$1 program
+  local release=$1 place=$tools/versions/$1 entry package programs fetched=" "
+  programs_of "$release"
   prepare_state
   use_release "$release"
   read_lists "$release"
-  fetch prometheus "$place/prometheus"
-  fetch victoria-metrics "$place/victoria-metrics"
   mkdir -p "$place/bin"
-  for program in prometheus:prometheus victoria-metrics:victoria-metrics vmagent:victoria-metrics; do
-    check_runs "$place/${program##*:}/usr/bin/${program%%:*}"
-    ln -sfn "../${program##*:}/usr/bin/${program%%:*}" "$place/bin/${program%%:*}"
+  for entry in "${programs[@]}"; do
+    package=${entry##*:}
+    # What an earlier run of this script has unpacked stays.
+    [[ -x $place/bin/${entry%%:*} ]] && continue
+    if [[ $fetched != *" $package "* ]]; then
+      fetch "$package" "$place/$package"
+      fetched+="$package "
+    fi
+    check_runs "$place/$package/usr/bin/${entry%%:*}"
+    ln -sfn "../$package/usr/bin/${entry%%:*}" "$place/bin/${entry%%:*}"
   done
 }
 
