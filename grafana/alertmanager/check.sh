@@ -29,30 +29,42 @@ find_amtool() {
   fail "no amtool 0.32 or later: run lab/fetch-tools.sh versions, or set AMTOOL"
 }
 
+# Prints the routes below which alerts wait for others, each as two lines without indentation.
+later() {
+  section route "$1" | awk '{sub(/^ +/, "")} /^group_wait:/ && before ~ /^- matchers:/ {print before; print} {before = $0}'
+}
+
 # Prints a top-level section of a YAML file.
 section() {
   awk -v key="$1:" '/^[a-z]/ {on = ($1 == key)} on' "$2"
 }
 
-# What both samples must say alike, without comments.
+# What both samples must say alike, without comments: grouping, who waits for others, what mutes what.
 shared() {
   section route "$1" | grep -E "^  ($grouping):" | sort
+  later "$1" | sort -u
   section inhibit_rules "$1" | sed -E '/^ *(#.*)?$/d'
 }
 
 take_over() {
   local new
   new=$(mktemp)
-  awk -v keys="$grouping" -v plain="$plain" '
+  awk -v keys="$grouping" -v plain="$plain" -v later="$(later "$plain")" '
     BEGIN {
       while ((getline line < plain) > 0) {
         if (line ~ /^[a-z]/) {part = line; sub(/:.*/, "", part)}
         if (part == "inhibit_rules") {rules = rules line "\n"}
         if (part == "route" && line ~ "^  (" keys "):") {key = line; sub(/:.*/, "", key); value[key] = line}
       }
+      part = ""
+      gsub(/\n/, "\n          ", later)
+      gsub(/  - matchers/, "- matchers", later)
     }
     /^[a-z]/ {part = $1; sub(/:.*/, "", part)}
     part == "inhibit_rules" {if (!done) {printf "%s", rules; done = 1}; next}
+    /^      routes: &later$/ {print; print "        " later; skipping = 1; next}
+    skipping && /^         *[^ ]/ {next}
+    {skipping = 0}
     part == "route" && $0 ~ "^  (" keys "):" {key = $0; sub(/:.*/, "", key); if (key in value) {print value[key]; next}}
     {print}' "$sample" >"$new"
   cat "$new" >"$sample"

@@ -173,6 +173,7 @@ async fn assert_bodies(lab: &Lab, language: &str) {
     let one = scenes::one();
     compare("one-firing", &chat.tell(std::slice::from_ref(&one)).await);
     compare("one-resolved", &chat.tell(&[scenes::resolved(&one)]).await);
+    compare("region-firing", &chat.tell(&[scenes::region()]).await);
     let many = scenes::many();
     compare("many-firing", &chat.tell(&many).await);
     compare("many-one-resolved", &chat.tell(&[scenes::resolved(&many[0])]).await);

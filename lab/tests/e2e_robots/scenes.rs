@@ -76,6 +76,27 @@ pub(crate) fn one() -> Value {
     )
 }
 
+/// A region that is to blame: no line, no owner, one side only. In no other scene, or it would mute that.
+pub(crate) fn region() -> Value {
+    alert(
+        "region",
+        "RegionDegraded",
+        &[
+            ("severity", "critical"),
+            ("component", "region"),
+            ("region", "eu-west-1"),
+            ("blame", "target"),
+            ("target_region", "eu-west-1"),
+        ],
+        &[
+            ("summary", "three of four regions reach eu-west-1 badly"),
+            ("value", "75%"),
+            ("runbook", "docs/runbook.md#regiondegraded"),
+            ("dashboard", "/d/xprober-overview"),
+        ],
+    )
+}
+
 /// More than a message lists, both severities, texts long enough for WeCom's limit to end the list first.
 pub(crate) fn many() -> Vec<Value> {
     let alert = |number: u32| {
