@@ -30,6 +30,8 @@ const LIMIT: Duration = Duration::from_mins(1);
 const QUIET: Duration = Duration::from_secs(8);
 /// Where the shipped file has the robots' URLs.
 const SECRETS: &str = "/etc/alertmanager/secrets";
+/// Path of a URL as Slack gives them out.
+const SLACK_PATH: &str = "/services/T00000000/B00000000/0123456789abcdef";
 /// The first Debian release whose Alertmanager knows `payload`.
 const RELEASE: &str = "sid";
 
@@ -53,6 +55,8 @@ impl Chat {
             let url = format!("http://127.0.0.1:{WEBHOOK_PORT}{path}{mark}{query}\n");
             fs::write(secrets.join(format!("{}.url", robot.name())), url).unwrap();
         }
+        let url = format!("http://127.0.0.1:{WEBHOOK_PORT}{SLACK_PATH}\n");
+        fs::write(secrets.join("slack.url"), url).unwrap();
         let shipped = fs::read_to_string(folder.join("alertmanager.yml")).unwrap();
         assert!(shipped.contains(SECRETS));
         let plan = AlertmanagerPlan {
@@ -318,4 +322,42 @@ fn shipped_routes_tell_each_owner_once_and_mute_what_follows() {
             chat.stop().await;
         },
     );
+}
+
+#[test]
+fn slack_gets_its_own_markup() {
+    in_lab("slack_gets_its_own_markup", Topology::new(), async |lab| {
+        let chat = Chat::start(lab, |shipped| {
+            let (fallback, edited) = ("\n  receiver: webhook\n", "\n  receiver: slack-en\n");
+            assert!(shipped.contains(fallback));
+            shipped.replacen(fallback, edited, 1)
+        })
+        .await;
+        let alert = scenes::alert(
+            "slack",
+            "SomebodyElses",
+            &[("line", "<!channel> & a*b")],
+            &[
+                ("summary", "slow: <https://example.net/|here>"),
+                ("dashboard", "/d/xprober-overview?var-line=x"),
+            ],
+        );
+        chat.alertmanager.send(&[alert]).await.unwrap();
+        let message = chat
+            .sink
+            .wait_for(LIMIT, |message| message.path == SLACK_PATH)
+            .await
+            .unwrap();
+        assert_eq!(message.body["channel"], "#network");
+        let attachment = &message.body["attachments"][0];
+        assert_eq!(
+            attachment["title"],
+            "xprober 1 firing - slow - ＜https://example.net/|here>"
+        );
+        let expected = "*xprober 1 firing*\n\n*🟠 SomebodyElses*\nslow: &lt;https://example.net/|here&gt;\n\
+                        line: &lt;!channel&gt; &amp; a＊b\nsince: 2026-01-02 03:04:05 +00:00\n\
+                        <http://localhost:3000/d/xprober-overview?var-line=x|dashboard>";
+        assert_eq!(attachment["text"], expected);
+        chat.stop().await;
+    });
 }
