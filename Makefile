@@ -34,7 +34,7 @@ tools: ## Unpacks Prometheus, VictoriaMetrics and Alertmanager under target/tool
 	@lab/fetch-tools.sh
 
 .PHONY: versions
-versions: ## Unpacks Prometheus and VictoriaMetrics of three Debian releases under target/tools/versions
+versions: ## Unpacks Prometheus and VictoriaMetrics of three Debian releases, and the newest Alertmanager, under target/tools/versions
 	@lab/fetch-tools.sh versions
 
 .PHONY: demo

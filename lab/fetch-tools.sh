@@ -2,8 +2,9 @@
 # Gets the programs that the tests and the demo run: Prometheus, promtool, Alertmanager, amtool, VictoriaMetrics, vmalert.
 # With the argument "bench" those that `make bench-probe` measures beside ours, too: fping, smokeping_prober.
 # With the argument "versions" Prometheus (with promtool) and VictoriaMetrics (with vmagent, vmalert and, from trixie on, vmalert-tool)
-# of three Debian releases side by side, under versions/<release>/bin, whatever the system has: receivers and dialects of PromQL
-# differ, and what we say about them is shown on all.
+# of three Debian releases side by side, and Alertmanager (with amtool) of the newest, under versions/<release>/bin, whatever the
+# system has: receivers and dialects of PromQL differ, and what we say about them is shown on all; robots of chat groups need
+# an Alertmanager that is newer than those of stable releases.
 #
 # What is on PATH is used as it is. The rest is downloaded from the distribution's own archive and unpacked under
 # $XPROBER_TOOLS (default: target/tools), with links in its bin folder. Nothing is installed, no service is started, the
@@ -25,15 +26,18 @@ wanted=(
   vmalert:victoria-metrics
 )
 versions=(bookworm trixie sid)
-# program:package; those of bookworm lack the last.
-of_version=(
-  prometheus:prometheus
-  promtool:prometheus
-  victoria-metrics:victoria-metrics
-  vmagent:victoria-metrics
-  vmalert:victoria-metrics
-  vmalert-tool:victoria-metrics
-)
+# Sets program:package of a release.
+programs_of() {
+  programs=(
+    prometheus:prometheus
+    promtool:prometheus
+    victoria-metrics:victoria-metrics
+    vmagent:victoria-metrics
+    vmalert:victoria-metrics
+  )
+  [[ $1 == bookworm ]] || programs+=(vmalert-tool:victoria-metrics)
+  [[ $1 != sid ]] || programs+=(prometheus-alertmanager:prometheus-alertmanager amtool:prometheus-alertmanager)
+}
 case ${1-} in
 '' | versions) ;;
 bench) wanted+=(fping:fping prometheus-smokeping-prober:prometheus-smokeping-prober) ;;
@@ -76,16 +80,13 @@ find_missing() {
   done
 }
 
-# Says whether a release has a program.
-has_program() { [[ $1:$2 != bookworm:vmalert-tool ]]; }
-
 # Prints the releases of which a program is missing.
 missing_versions() {
-  local release entry
+  local release entry programs
   for release in "${versions[@]}"; do
-    for entry in "${of_version[@]}"; do
+    programs_of "$release"
+    for entry in "${programs[@]}"; do
       [[ -x $tools/versions/$release/bin/${entry%%:*} ]] && continue
-      has_program "$release" "${entry%%:*}" || continue
       printf '%s ' "$release"
       break
     done
@@ -117,7 +118,7 @@ if [[ -z $wanted_now ]]; then
 fi
 find_missing
 if [[ $kind == versions ]]; then
-  advice="nothing else can stand in for these: the tests that need prometheus and victoria-metrics of ${versions[*]} fail without them"
+  advice="nothing else can stand in for these: the tests that need prometheus and victoria-metrics of ${versions[*]} or alertmanager of sid fail without them"
 else
   advice="install these packages yourself, or put the programs on PATH: ${packages[*]}"
 fi
@@ -211,16 +212,17 @@ check_runs() {
 }
 
 fetch_release() {
-  local release=$1 place=$tools/versions/$1 entry program package
+  local release=$1 place=$tools/versions/$1 entry program package programs
+  programs_of "$release"
   prepare_state
   use_release "$release"
   read_lists "$release"
   mkdir -p "$place/bin"
-  fetch prometheus "$place/prometheus"
-  fetch victoria-metrics "$place/victoria-metrics"
-  for entry in "${of_version[@]}"; do
+  for entry in "${programs[@]}"; do
     program=${entry%%:*} package=${entry##*:}
-    has_program "$release" "$program" || continue
+    # What an earlier run of this script has unpacked stays.
+    [[ -x $place/bin/$program ]] && continue
+    [[ -d $place/$package ]] || fetch "$package" "$place/$package"
     if [[ ! -x $place/$package/usr/bin/$program ]]; then
       # Split off into a package of its own name, as promtool is from trixie on.
       package=$program

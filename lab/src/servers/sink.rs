@@ -4,8 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use hyper::StatusCode;
+use hyper::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -20,8 +21,16 @@ pub struct Notification {
     pub at: Instant,
     /// When it came, by the wall clock.
     pub wall: SystemTime,
+    /// The request's method.
+    pub method: Method,
     /// Path that was posted to.
     pub path: String,
+    /// What followed the path after a question mark, empty when nothing did.
+    pub query: String,
+    /// The request's headers.
+    pub headers: HeaderMap,
+    /// The body, byte for byte.
+    pub bytes: Bytes,
     /// The body; a JSON string when it was no JSON.
     pub body: Value,
 }
@@ -56,14 +65,18 @@ impl Sink {
         serve_http(&tasks, listener, move |request| {
             let sender = sender.clone();
             async move {
-                let path = request.uri().path().to_owned();
-                let bytes = request.into_body().collect().await.ok()?.to_bytes();
+                let (head, body) = request.into_parts();
+                let bytes = body.collect().await.ok()?.to_bytes();
                 let body = serde_json::from_slice(&bytes)
                     .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
                 let notification = Notification {
                     at: Instant::now(),
                     wall: SystemTime::now(),
-                    path,
+                    method: head.method,
+                    path: head.uri.path().to_owned(),
+                    query: head.uri.query().unwrap_or_default().to_owned(),
+                    headers: head.headers,
+                    bytes,
                     body,
                 };
                 sender.send_modify(|all: &mut Vec<_>| all.push(Arc::new(notification)));
