@@ -1,217 +1,164 @@
-//! The status page: what a person wants to know at a glance, on a phone too. Everything is escaped by maud.
+//! The live page: what a person wants to know at a glance, on a phone too. Everything is escaped by maud.
+//!
+//! In: [`Page`], everything that is known. Out: HTML that needs nothing else: no other file, no script to be readable. The
+//! script only asks for the page again; without it the browser does, more seldom.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::SystemTime;
+use std::collections::BTreeSet;
+use std::time::{Instant, SystemTime};
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use xprober_config::duration;
-use xprober_config::planner::LineSettings;
-use xprober_proto::Region;
 
-use crate::members::MemberKey;
+use crate::matrix::{Facts, Matrix, State};
 use crate::metrics::VERSION;
 use crate::plan::task::{Description, Published};
-use crate::plan::{Reason, text};
+use crate::query::Reading;
 use crate::reload::ConfigState;
 
-const STYLE: &str = "
-:root{color-scheme:light dark;--line:#8884;--soft:#8882;--bad:#c62828;--good:#2e7d32}
-@media(prefers-color-scheme:dark){:root{--bad:#ff8a80;--good:#a5d6a7}}
-body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:0 auto;padding:1rem}
-h1{font-size:1.4rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}
-.scroll{overflow-x:auto}table{border-collapse:collapse;min-width:100%}
-th,td{text-align:left;padding:.3rem .8rem .3rem 0;border-bottom:1px solid var(--line);vertical-align:top}
-th{font-weight:600}td.n{text-align:right;font-variant-numeric:tabular-nums}td.same{background:var(--soft)}
-.bad{color:var(--bad)}.good{color:var(--good)}.dim{opacity:.7}
-pre{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--soft);padding:.6rem}
-";
+mod agents;
+
+mod configuration;
+
+mod http;
+
+mod lines;
+
+mod matrix;
+
+mod plan;
+
+mod policy;
+
+mod text;
+
+mod view;
+
+pub(super) use policy::policy;
+pub(super) use view::View;
+
+/// Pause between two loads by a browser that runs no script, seconds.
+const RELOAD_SECONDS: u8 = 15;
 
 /// What the page shows.
-pub(super) struct Status<'a> {
+pub(super) struct Page<'a> {
+    pub(super) view: View,
     pub(super) members: &'a [Description],
     pub(super) published: &'a Published,
     pub(super) config: &'a ConfigState,
+    pub(super) reading: &'a Reading,
+    pub(super) now: Instant,
 }
 
-pub(super) fn render(status: &Status<'_>) -> Markup {
+/// The regions that have a member.
+pub(super) fn regions(members: &[Description]) -> BTreeSet<String> {
+    let region = |description: &Description| description.member.hello.region.to_string();
+    members.iter().map(region).collect()
+}
+
+pub(super) fn render(page: &Page<'_>) -> Markup {
+    let values = page.reading.values(page.now);
+    let regions = regions(page.members);
+    let matrix = Matrix::build(&Facts {
+        regions: &regions,
+        lines: &page.published.settings.lines,
+        probe: page.view.probe.as_str(),
+        values: values.map(AsRef::as_ref),
+    });
     html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "xprober planner" }
-                style { (PreEscaped(STYLE)) }
+                link rel="icon" href="data:,";
+                title { "xprober: " (title(&matrix)) }
+                noscript { meta http-equiv="refresh" content=(RELOAD_SECONDS); }
+                style { (PreEscaped(policy::STYLE)) }
             }
             body {
-                h1 { "xprober planner" }
-                p.dim {
-                    "version " (VERSION) ", plan " (status.published.revision) ", "
-                    (status.members.len()) " agents, " (status.published.plan.pairs()) " pairs"
-                    @if status.published.settling { ", waiting for agents to come back after the start" }
+                header { h1 { "xprober" } }
+                p #stale .notice role="alert" hidden {
+                    "The planner does not answer: this page is as it was when it last did."
                 }
-                (configuration(status.config))
-                (agents(status))
-                (matrix(status))
-                (configured(status))
-                (lines(&status.published.settings.lines))
-                p.dim { a href="/metrics" { "metrics" } " · " a href="/api/v1/plan" { "plan as JSON" } }
-            }
-        }
-    }
-}
-
-fn configuration(config: &ConfigState) -> Markup {
-    html! {
-        h2 { "Configuration" }
-        p {
-            @match &config.file {
-                Some(file) => code { (file.display().to_string()) },
-                None => "given directly",
-            }
-            ", loaded " (ago(config.loaded_at)) " ago: "
-            @if config.failure.is_some() {
-                strong.bad { "the file as it stands now was refused, the settings loaded before are in force" }
-            } @else {
-                strong.good { "in force" }
-            }
-        }
-        @if let Some(problems) = &config.failure { pre.bad { (problems) } }
-        @if !config.needs_restart.is_empty() {
-            p.bad { "Waiting for a restart: " (config.needs_restart.join(", ")) }
-        }
-    }
-}
-
-fn agents(status: &Status<'_>) -> Markup {
-    html! {
-        h2 { "Agents" }
-        @if status.members.is_empty() {
-            p { "None has joined yet." }
-        } @else {
-            div.scroll { table {
-                thead { tr {
-                    th { "region" } th { "agent" } th { "zone" } th { "addresses" } th { "version" }
-                    th { "state" } th { "plan" } th { "targets" }
-                } }
-                tbody { @for description in status.members { (agent(description, status.published)) } }
-            } }
-        }
-    }
-}
-
-fn agent(description: &Description, published: &Published) -> Markup {
-    let member = &description.member;
-    let hello = &member.hello;
-    let plan = published.plan.agent(&MemberKey::of(hello));
-    let addresses: Vec<String> = hello.addresses.iter().map(|address| address.to_string()).collect();
-    let seconds = description.lease_remaining.as_secs();
-    html! {
-        tr {
-            td { (hello.region) }
-            td { (hello.agent_id) }
-            td { (hello.zone.as_ref().map(ToString::to_string).unwrap_or_default()) }
-            td {
-                (addresses.join(", "))
-                @if let Some(port) = hello.tcp_port { br; span.dim { "tcp port " (port) } }
-            }
-            td { (hello.version) }
-            td {
-                @if member.stream.is_some() { span.good { "connected" } } @else { span.bad { "lost" } }
-                span.dim { ", lease " (seconds) " s" }
-            }
-            td {
-                (member.acked)
-                @if let Some(refusal) = &member.refusal { br; span.bad { "refused: " (refusal) } }
-            }
-            td.n {
-                @if let Some(plan) = plan {
-                    (plan.assignments.len())
-                    @if !plan.left_out.is_empty() { br; span.bad { (plan.left_out.len()) " left out" } }
-                }
-            }
-        }
-    }
-}
-
-fn matrix(status: &Status<'_>) -> Markup {
-    let regions: BTreeSet<&Region> = status.members.iter().map(|d| &d.member.hello.region).collect();
-    let mut pairs: BTreeMap<(&Region, &Region), usize> = BTreeMap::new();
-    for (key, plan) in status.published.plan.iter() {
-        for assignment in plan.assignments.iter().filter(|a| a.reason != Reason::Configured) {
-            *pairs.entry((&key.region, &assignment.target.region)).or_default() += 1;
-        }
-    }
-    html! {
-        h2 { "Plan: pairs of agents from row to column" }
-        @if regions.len() < 2 {
-            p { "Agents probe each other once two regions have one." }
-        } @else {
-            div.scroll { table {
-                thead { tr { th { "from" } @for target in &regions { th { (target) } } } }
-                tbody { @for source in &regions { tr {
-                    th { (source) }
-                    @for target in &regions {
-                        @if source == target { td.same {} } @else {
-                            td.n { (pairs.get(&(*source, *target)).copied().unwrap_or_default()) }
-                        }
+                main {
+                    (summary(page, &matrix))
+                    (configuration::warning(page.config))
+                    (source(page.reading, values.is_some_and(|values| values.rules_are_missing())))
+                    (matrix::render(page.view, &page.published.settings.mesh.probes, &matrix))
+                    (lines::render(&matrix))
+                    @if let Some(values) = values { (http::render(values)) }
+                    (agents::render(page.members, page.published, values.map(AsRef::as_ref)))
+                    (plan::render(page.members, page.published))
+                    (configuration::render(page.config))
+                    p.dim {
+                        "xprober planner " (VERSION) ": " a href="/metrics" { "metrics" } ", "
+                        a href="/api/v1/matrix" { "values as JSON" } ", " a href="/api/v1/plan" { "plan as JSON" }
                     }
-                } } }
-            } }
+                }
+                script { (PreEscaped(policy::SCRIPT)) }
+            }
         }
     }
 }
 
-fn configured(status: &Status<'_>) -> Markup {
-    let targets = &status.published.settings.targets;
+/// For the tab of the browser, which may be all that is seen.
+fn title(matrix: &Matrix<'_>) -> String {
+    match (matrix.count(State::Down), matrix.count(State::Over)) {
+        (0, 0) => "region matrix".to_owned(),
+        (down, 0) => format!("{down} down"),
+        (0, over) => format!("{over} over budget"),
+        (down, over) => format!("{down} down, {over} over budget"),
+    }
+}
+
+fn summary(page: &Page<'_>, matrix: &Matrix<'_>) -> Markup {
+    let connected = page.members.iter().filter(|one| one.member.stream.is_some()).count();
+    let lost = page.members.len() - connected;
+    let states = [State::Down, State::Over, State::Strained, State::NoData];
     html! {
-        h2 { "Configured targets" }
-        @if targets.is_empty() { p { "None." } } @else {
-            div.scroll { table {
-                thead { tr { th { "probe" } th { "region" } th { "target" } th { "every" } th { "timeout" } th { "options" } } }
-                tbody { @for target in targets { tr {
-                    td { (target.probe.kind()) }
-                    td { (target.region) }
-                    td { (target.name) }
-                    td { (duration::format(target.interval)) }
-                    td { (duration::format(target.timeout)) }
-                    td { (text::options(&target.probe).join(", ")) }
-                } } }
-            } }
+        ul.facts aria-label="Summary" {
+            li { b { (matrix.pairs.len()) } " region pairs" }
+            @for (state, count) in states.map(|state| (state, matrix.count(state))) {
+                @if count > 0 { li.bad[state != State::NoData] { (matrix::mark(state)) " " (count) " " (matrix::name(state)) } }
+            }
+            li {
+                b { (connected) } " agents connected"
+                @if lost > 0 { ", " span.bad { (lost) " lost" } }
+            }
+            li {
+                "plan " b { (page.published.revision) } ", " (page.published.plan.pairs()) " targets"
+                @if page.published.settling { ", waiting for agents to come back after the start" }
+            }
         }
     }
 }
 
-fn lines(lines: &[LineSettings]) -> Markup {
+/// Where the values come from, and what is wrong if there are none.
+fn source(reading: &Reading, rules_are_missing: bool) -> Markup {
+    let since = |at: Option<SystemTime>| match at {
+        Some(at) => format!("{} ({} ago)", text::clock(at), text::ago(at)),
+        None => "the planner started".to_owned(),
+    };
     html! {
-        h2 { "Dedicated lines" }
-        @if lines.is_empty() { p { "None." } } @else {
-            div.scroll { table {
-                thead { tr {
-                    th { "line" } th { "between" } th { "RTT budget" } th { "loss budget" }
-                    th { "circuit" } th { "carrier" } th { "owner" }
-                } }
-                tbody { @for line in lines { tr {
-                    td { (line.name) }
-                    td { (line.between[0]) " and " (line.between[1]) }
-                    td { (line.rtt_budget.map(duration::format).unwrap_or_default()) }
-                    td { @if let Some(ratio) = line.loss_budget { (ratio * 100.0) " %" } }
-                    td { (line.circuit) }
-                    td { (line.carrier) }
-                    td { (line.owner) }
-                } } }
-            } }
+        @if !reading.configured {
+            p.notice {
+                "No values: set " code { "query_url" } " in planner.yml to the base URL of Prometheus or VictoriaMetrics, as in "
+                code { "query_url: http://prometheus:9090" } ". Agents, plan and lines are shown all the same."
+            }
+        } @else if let Some(reason) = &reading.failure {
+            p.notice { b { "No values since " (since(reading.values_at())) ": " } (reason) }
+        } @else if rules_are_missing {
+            p.notice {
+                b { "No values from the recording rules" } ", though agents of several regions report: load "
+                code { "grafana/rules/recording.yml" }
+                " into Prometheus or vmalert. Right after a start they take some seconds."
+            }
+        } @else if let Some(at) = reading.values_at() {
+            p.dim { "Values of " (text::clock(at)) ", p99, p50 and loss over the last minute." }
+        } @else {
+            p.dim { "Asking the store for values." }
         }
     }
 }
 
-/// A wall clock that went back shows as no time at all.
-fn ago(at: SystemTime) -> String {
-    let elapsed = at.elapsed().unwrap_or_default().as_secs();
-    match (elapsed / 86_400, elapsed / 3600 % 24, elapsed / 60 % 60, elapsed % 60) {
-        (0, 0, 0, seconds) => format!("{seconds} s"),
-        (0, 0, minutes, _) => format!("{minutes} min"),
-        (0, hours, minutes, _) => format!("{hours} h {minutes} min"),
-        (days, hours, _, _) => format!("{days} d {hours} h"),
-    }
-}
+#[cfg(test)]
+mod tests;
