@@ -50,7 +50,6 @@ pub(super) fn render(view: View, probes: &[ProbeKind], matrix: &Matrix<'_>) -> M
             @if matrix.pairs.is_empty() {
                 p { "Agents probe each other once two regions have one." }
             } @else {
-                (legend())
                 div #matrix-scroll .scroll tabindex="0" role="region" aria-labelledby="matrix" {
                     table.matrix {
                         caption { (view.show.title()) " from each row's region to each column's region, by " (view.probe.as_str()) }
@@ -69,6 +68,7 @@ pub(super) fn render(view: View, probes: &[ProbeKind], matrix: &Matrix<'_>) -> M
                         } } }
                     }
                 }
+                (legend())
                 @if hidden > 0 {
                     p.dim { (hidden) " more regions are not shown here, but in " a href="/api/v1/matrix" { "the JSON" } "." }
                 }
