@@ -13,6 +13,9 @@ pub const OVER_SHARE: f64 = 0.5;
 /// it says more than the percentile itself, which is only as exact as the buckets of the histogram.
 pub const STRAINED_SHARE: f64 = 0.01;
 
+/// Width of the histogram's buckets, ten for each decade: a percentile is only as exact.
+const BUCKET_WIDTH: f64 = 1.259;
+
 /// How a pair or a line is, from the least to the most alarming of what is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
@@ -22,7 +25,7 @@ pub enum State {
     Unjudged,
     /// Inside every budget.
     Within,
-    /// More than one probe in a hundred is over the round-trip time budget.
+    /// More than one probe in a hundred is over the round-trip time budget, or was within the last minute.
     Strained,
     /// More than half of the probes are over the round-trip time budget, or more are lost than allowed.
     Over,
@@ -85,6 +88,11 @@ pub enum Cause {
         /// What is allowed.
         budget: Duration,
     },
+    /// The 99th percentile of the last minute is over the budget, though lately no more than one probe in a hundred was.
+    Percentile {
+        /// What is allowed.
+        budget: Duration,
+    },
     /// More was lost than this budget allows.
     Loss {
         /// 0 to 1.
@@ -131,15 +139,9 @@ pub fn judge(values: &PairValues, over_budget_ratio: Option<f64>, budget: Budget
         };
     }
     let mut state = State::Unjudged;
-    if let (Some(budget), Some(share)) = (budget.rtt, over_budget_ratio) {
-        let judged = match share {
-            share if share > OVER_SHARE => State::Over,
-            share if share > STRAINED_SHARE => State::Strained,
-            _ => State::Within,
-        };
-        if judged > State::Within {
-            causes.push(Cause::Rtt { share, budget });
-        }
+    if let Some(budget) = budget.rtt {
+        let (judged, cause) = judge_rtt(values.rtt_p99_seconds, over_budget_ratio, budget);
+        causes.extend(cause);
         state = state.max(judged);
     }
     if let Some(budget) = budget.loss {
@@ -150,6 +152,26 @@ pub fn judge(values: &PairValues, over_budget_ratio: Option<f64>, budget: Budget
         state = state.max(judged);
     }
     Judgement { state, causes }
+}
+
+/// The share counts first: it is exact, and of the last 30 s. The percentile looks back for a minute.
+fn judge_rtt(p99_seconds: Option<f64>, share: Option<f64>, budget: Duration) -> (State, Option<Cause>) {
+    let above = |share: &f64, border: f64| *share > border;
+    if let Some(share) = share.filter(|share| above(share, STRAINED_SHARE)) {
+        let state = if above(&share, OVER_SHARE) {
+            State::Over
+        } else {
+            State::Strained
+        };
+        return (state, Some(Cause::Rtt { share, budget }));
+    }
+    if p99_seconds.is_some_and(|p99| p99 > budget.as_secs_f64() * BUCKET_WIDTH) {
+        return (State::Strained, Some(Cause::Percentile { budget }));
+    }
+    match share {
+        Some(_) => (State::Within, None),
+        None => (State::Unjudged, None),
+    }
 }
 
 #[cfg(test)]
@@ -191,6 +213,27 @@ mod tests {
             (Some(0.5), Some(0.5), Budget::default(), State::Unjudged),
         ] {
             assert_eq!(state(loss, over, budget), expected, "{loss:?} {over:?} {budget:?}");
+        }
+    }
+
+    #[test]
+    fn a_percentile_clearly_over_the_budget_is_never_told_as_within_it() {
+        for (milliseconds, share, expected) in [
+            (15.1, Some(0.0), State::Within),
+            (18.8, Some(0.0), State::Within),
+            (19.0, Some(0.0), State::Strained),
+            (19.0, None, State::Strained),
+            (18.8, None, State::Unjudged),
+            (900.0, Some(0.6), State::Over),
+        ] {
+            let values = PairValues {
+                rtt_p99_seconds: Some(milliseconds / 1e3),
+                loss_ratio: Some(0.0),
+                ..PairValues::default()
+            };
+            let budget = Budget { loss: None, ..BUDGET };
+            let judgement = judge(&values, share, budget);
+            assert_eq!(judgement.state, expected, "{milliseconds} ms, {share:?}");
         }
     }
 

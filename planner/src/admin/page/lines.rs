@@ -11,18 +11,7 @@ use crate::matrix::{Direction, Matrix};
 const MAX_ROWS: usize = 600;
 
 pub(super) fn render(matrix: &Matrix<'_>) -> Markup {
-    let headings = [
-        "state",
-        "p50",
-        "p99",
-        "loss",
-        "over budget",
-        "RTT budget",
-        "loss budget",
-        "circuit",
-        "carrier",
-        "owner",
-    ];
+    let numbers = ["p50", "p99", "loss", "over budget", "RTT budget", "loss budget"];
     html! {
         section aria-labelledby="lines" {
             h2 #lines { "Dedicated lines" }
@@ -35,7 +24,9 @@ pub(super) fn render(matrix: &Matrix<'_>) -> Markup {
                         thead { tr {
                             th scope="col" { "line" }
                             th scope="col" { "direction" }
-                            @for heading in headings { th scope="col" { (heading) } }
+                            th scope="col" { "state" }
+                            @for heading in numbers { th.n scope="col" { (heading) } }
+                            @for heading in ["circuit", "carrier", "owner"] { th scope="col" { (heading) } }
                         } }
                         tbody { @for line in matrix.lines.iter().take(MAX_ROWS) { (row(line)) } }
                     }

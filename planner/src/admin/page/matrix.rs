@@ -102,7 +102,10 @@ fn switches(view: View, probes: &[ProbeKind]) -> Markup {
 fn legend() -> Markup {
     let meanings = [
         (State::Within, "inside the line's budgets"),
-        (State::Strained, "over 1 % of the probes above the RTT budget"),
+        (
+            State::Strained,
+            "over 1 % of the probes, or the p99, above the RTT budget",
+        ),
         (State::Over, "over half above the RTT budget, or loss over budget"),
         (State::Down, "all probes lost"),
         (State::Unjudged, "no budget"),
@@ -159,6 +162,7 @@ fn note(pair: &Pair) -> String {
 fn cause(cause: &Cause) -> String {
     match cause {
         Cause::Rtt { share, budget } => format!("{} over {}", percent(*share), duration::format(*budget)),
+        Cause::Percentile { budget } => format!("p99 over {}", duration::format(*budget)),
         Cause::Loss { budget } => format!("loss over {}", allowed(*budget)),
     }
 }
