@@ -37,6 +37,10 @@ tools: ## Unpacks Prometheus, VictoriaMetrics and Alertmanager under target/tool
 versions: ## Unpacks Prometheus and VictoriaMetrics of three Debian releases, and the newest Alertmanager, under target/tools/versions
 	@lab/fetch-tools.sh versions
 
+.PHONY: browser
+browser: ## Unpacks headless Chromium under target/tools where PATH has no browser of that family
+	@lab/fetch-tools.sh browser
+
 .PHONY: demo
 demo: tools ## Runs four regions on this machine: FOR=seconds TSDB=prometheus|victoriametrics BREAK=a-b CUT=a-b
 	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent -p xprober-lab
@@ -89,7 +93,7 @@ fuzz: ## Feeds every decoder made-up packets and messages: FOR=seconds for each 
 	fuzz/run.sh $(or $(FOR),8)
 
 .PHONY: e2e
-e2e: tools versions ## Runs the real binaries, Prometheus, VictoriaMetrics and Alertmanager in network namespaces
+e2e: tools versions browser ## Runs the real binaries, Prometheus, VictoriaMetrics and Alertmanager in network namespaces
 	$(CARGO) build --workspace --locked --bins
 	$(CARGO) test -p xprober-lab --locked --tests -- --test-threads=1
 

@@ -5,6 +5,8 @@
 # of three Debian releases side by side, and Alertmanager (with amtool) of the newest, under versions/<release>/bin, whatever the
 # system has: receivers and dialects of PromQL differ, and what we say about them is shown on all; robots of chat groups need
 # an Alertmanager that is newer than those of stable releases.
+# With the argument "browser" headless Chromium, which looks at the planner's page, with those libraries and fonts that the
+# system lacks: about 100 MB to download on a machine with a desktop's libraries, 170 MB on a bare one.
 #
 # What is on PATH is used as it is. The rest is downloaded from the distribution's own archive and unpacked under
 # $XPROBER_TOOLS (default: target/tools), with links in its bin folder. Nothing is installed, no service is started, the
@@ -41,8 +43,9 @@ programs_of() {
 case ${1-} in
 '' | versions) ;;
 bench) wanted+=(fping:fping prometheus-smokeping-prober:prometheus-smokeping-prober) ;;
+browser) wanted=() ;;
 *)
-  printf 'usage: %s [bench|versions]\n' "$0" >&2
+  printf 'usage: %s [bench|versions|browser]\n' "$0" >&2
   exit 2
   ;;
 esac
@@ -93,10 +96,23 @@ missing_versions() {
   done
 }
 
+browsers=(chromium-headless-shell chromium chromium-browser google-chrome)
+
+# Prints the package to fetch, unless the system has a browser of this family or we do.
+missing_browser() {
+  local name
+  for name in "${browsers[@]}"; do
+    PATH=$system_path type -P "$name" >/dev/null && return 0
+  done
+  [[ -x $tools/bin/${browsers[0]} ]] || printf '%s' "${browsers[0]}"
+}
+
 # What is still to be fetched, for people; empty when nothing is.
 to_fetch() {
   if [[ $kind == versions ]]; then
     missing_versions
+  elif [[ $kind == browser ]]; then
+    missing_browser
   else
     find_missing
     printf '%s' "${missing[*]-}"
@@ -119,6 +135,8 @@ fi
 find_missing
 if [[ $kind == versions ]]; then
   advice="nothing else can stand in for these: the tests that need prometheus and victoria-metrics of ${versions[*]} or alertmanager of sid fail without them"
+elif [[ $kind == browser ]]; then
+  advice="install the package chromium yourself, or put one of these on PATH: ${browsers[*]}"
 else
   advice="install these packages yourself, or put the programs on PATH: ${packages[*]}"
 fi
@@ -254,10 +272,62 @@ fetch_missing() {
   done
 }
 
+# Most bytes that a browser with everything it needs may download.
+most_browser_bytes=300000000
+
+# Unpacks the browser and what it needs beside the system's packages, and writes the program that starts it there.
+fetch_browser() {
+  local package=${browsers[0]} root=$tools/browser bytes deb
+  prepare_state
+  read_lists
+  # Nothing is installed: apt works out what the system lacks, and only downloads that.
+  local install=(-o Debug::NoLocking=true -o APT::Install-Recommends=false -y install "$package")
+  bytes=$(apt-get -qq -c "$state/apt.conf" --print-uris "${install[@]}" 2>"$state/log" |
+    awk '/^\047/ {sum += $3} END {print sum + 0}') || bytes=0
+  ((bytes > 0)) || fail "$package is not in this release"
+  ((bytes <= most_browser_bytes)) || fail "$package and what it needs are $((bytes / 1000000)) MB, more than is meant"
+  say "downloading $package and what it needs, $((bytes / 1000000)) MB"
+  apt --download-only "${install[@]}" || fail "$package could not be downloaded (is the machine offline?)"
+  say "unpacking $package"
+  rm -rf "$root.new"
+  mkdir -p "$root.new"
+  for deb in "$state"/cache/archives/*.deb; do
+    dpkg -x "$deb" "$root.new"
+  done
+  # An unpacked fontconfig has no settings: its installation makes them.
+  cat >"$root.new/fonts.conf" <<EOF
+<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd">
+<fontconfig>
+  <dir prefix="relative">usr/share/fonts</dir>
+  <dir>/usr/share/fonts</dir>
+  <cachedir prefix="xdg">fontconfig</cachedir>
+  <alias binding="same"><family>sans-serif</family><prefer><family>DejaVu Sans</family></prefer></alias>
+  <alias binding="same"><family>monospace</family><prefer><family>DejaVu Sans Mono</family></prefer></alias>
+</fontconfig>
+EOF
+  cat >"$root.new/start" <<'EOF'
+#!/bin/sh
+# Starts the unpacked browser with the libraries and fonts beside it.
+here=$(dirname "$(readlink -f "$0")")
+LD_LIBRARY_PATH=$(printf '%s:' "$here"/usr/lib/*-linux-gnu "$here"/lib/*-linux-gnu "$here"/usr/lib/*-linux-gnu/pulseaudio)
+FONTCONFIG_FILE=$here/fonts.conf
+export LD_LIBRARY_PATH FONTCONFIG_FILE
+exec "$here/usr/lib/chromium/chromium-headless-shell" "$@"
+EOF
+  chmod +x "$root.new/start"
+  rm -rf "$root"
+  mv "$root.new" "$root"
+  "$root/start" --version >"$state/log" 2>&1 || fail "the browser does not start: $(cat "$state/log")"
+  ln -sfn ../browser/start "$tools/bin/$package"
+}
+
 if [[ $kind == versions ]]; then
   for release in $wanted_now; do
     fetch_release "$release"
   done
+elif [[ $kind == browser ]]; then
+  fetch_browser
 else
   fetch_missing
 fi

@@ -12,10 +12,13 @@ mod line;
 
 mod options;
 
+mod query;
+
 mod target;
 
 pub use file::PlannerOverrides;
 pub use options::dscp;
+pub use query::QuerySettings;
 
 /// Everything the planner runs by.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +27,8 @@ pub struct PlannerSettings {
     pub rpc_listen_addr: SocketAddr,
     /// Where `/metrics`, `/healthz`, `/readyz`, `/-/reload` and the pages are.
     pub metrics_listen_addr: SocketAddr,
+    /// Where the page reads measured values; without it the page shows none.
+    pub query: Option<QuerySettings>,
     /// Targets from the file, in its order, one entry per address or URL.
     pub targets: Vec<ConfiguredTarget>,
     /// How agents probe each other.

@@ -155,7 +155,7 @@ fn flow(node: &Node, key: &str) -> String {
                 .iter()
                 .map(|entry| format!("{}: {}", entry.key, flow(&entry.value, &entry.key)))
                 .collect();
-            if key != "headers" && key != "labels" {
+            if !key.ends_with("headers") && key != "labels" {
                 entries.push(format!("{UNKNOWN}: 1"));
             }
             format!("{{{}}}", entries.join(", "))

@@ -73,6 +73,14 @@ pub enum LabError {
         /// What went wrong.
         reason: String,
     },
+    /// The browser did not do what it was told, or the page in it failed.
+    #[error("browser: {reason} (its log is {log})")]
+    Browser {
+        /// What went wrong.
+        reason: String,
+        /// The browser's log file.
+        log: PathBuf,
+    },
     /// A configuration file of the repository could not be used.
     #[error("{file}: {reason}")]
     Config {

@@ -52,6 +52,8 @@ pub mod process;
 
 pub mod promql;
 
+pub mod browser;
+
 pub mod ledger;
 
 pub mod told;

@@ -19,6 +19,10 @@ pub mod stream;
 
 pub mod reload;
 
+pub mod query;
+
+pub mod matrix;
+
 pub mod admin;
 
 pub mod metrics;

@@ -21,6 +21,7 @@ use crate::admin::listener::LimitedListener;
 use crate::admin::{Admin, routes};
 use crate::metrics::Metrics;
 use crate::plan::task::{EVENT_QUEUE, Owner, SETTLE};
+use crate::query::task::Asker;
 use crate::reload::ConfigState;
 use crate::reload::task::{Reloader, Source};
 use crate::stream::service::JoinService;
@@ -149,11 +150,13 @@ impl Planner {
             state,
             metrics: Arc::clone(&metrics),
         };
+        let (asker, values) = Asker::new(published.clone());
         let admin = Admin {
             events,
             published,
             config,
             reload,
+            values,
             metrics,
             stop: stop.clone(),
         };
@@ -162,6 +165,7 @@ impl Planner {
 
         tasks.spawn(owner.run(queue, stop.clone()));
         tasks.spawn(reloader.run(requests, stop.clone()));
+        tasks.spawn(asker.run(stop.clone()));
         tasks.spawn(async move { web.await });
         info!(service = "rpc", addr = %self.rpc_addr, "listening");
         info!(service = "web", addr = %self.web_addr, "listening");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use xprober_proto::{Limits, ProbeKind};
 
-use super::{Agents, ConfiguredTarget, LineSettings, Mesh, PlannerSettings, line, options, target};
+use super::{Agents, ConfiguredTarget, LineSettings, Mesh, PlannerSettings, line, options, query, target};
 use crate::address;
 use crate::limits::{self, LONGEST};
 use crate::load::{LoadError, Override, read_text};
@@ -90,6 +90,7 @@ fn read(mut file: Mapping<'_>, overrides: &PlannerOverrides) -> PlannerSettings 
         .take("metrics_listen_addr")
         .read_or(overrides.metrics_listen_addr.as_ref(), address::listen_address)
         .unwrap_or(every_interface(METRICS_PORT));
+    let query = query::read(&mut file);
     let limits = read_limits(file.take("limits").mapping());
     let mesh = read_mesh(file.take("mesh").mapping(), limits);
     let targets = read_targets(&file.take("prober_targets"), &mesh, limits);
@@ -99,6 +100,7 @@ fn read(mut file: Mapping<'_>, overrides: &PlannerOverrides) -> PlannerSettings 
     PlannerSettings {
         rpc_listen_addr,
         metrics_listen_addr,
+        query,
         targets,
         mesh,
         lines,

@@ -47,6 +47,24 @@ pub fn tool(name: &str) -> Result<PathBuf, LabError> {
     })
 }
 
+/// Finds headless Chromium: what `lab/fetch-tools.sh browser` gets, else a browser of that family on PATH.
+///
+/// # Errors
+/// [`LabError::NoProgram`].
+pub fn browser() -> Result<PathBuf, LabError> {
+    let names = [
+        "chromium-headless-shell",
+        "chromium",
+        "chromium-browser",
+        "google-chrome",
+    ];
+    let found = names.into_iter().find_map(|name| tool(name).ok());
+    found.ok_or_else(|| LabError::NoProgram {
+        program: names[0].to_owned(),
+        hint: "run lab/fetch-tools.sh browser".to_owned(),
+    })
+}
+
 /// Finds a program of a Debian release (`bookworm`, `trixie`, `sid`) that `lab/fetch-tools.sh versions` gets; what the
 /// machine itself has is no substitute.
 ///

@@ -120,7 +120,11 @@ impl StackPlan {
     pub fn new(lab: &Lab, database: Database) -> Self {
         Self {
             database,
-            planner_file: planner_file(lab.topology()),
+            planner_file: format!(
+                "{}query_url: http://127.0.0.1:{}\n",
+                planner_file(lab.topology()),
+                database.port()
+            ),
             agent_file: format!("http: {{ca_file: '{}'}}\n", lab.authority().file().display()),
         }
     }

@@ -10,7 +10,15 @@ use xprober_proto::PlanUpdate;
 #[tokio::test]
 async fn health_readiness_and_metrics_answer() {
     let planner = start("").await;
-    for path in ["/healthz", "/readyz", "/", "/metrics", "/api/v1/plan"] {
+    for path in [
+        "/healthz",
+        "/readyz",
+        "/",
+        "/?show=loss",
+        "/metrics",
+        "/api/v1/plan",
+        "/api/v1/matrix",
+    ] {
         assert_eq!(http(planner.web, "GET", path).await.0, 200, "{path}");
     }
     assert_eq!(http(planner.web, "GET", "/-/reload").await.0, 405);
@@ -110,6 +118,10 @@ lines: [{name: a-b-1, between: [region-a, region-b], rtt_budget: 10ms, owner: \"
     ] {
         assert!(page.contains(shown), "{shown} is not on the page:\n{page}");
     }
-    assert!(!page.contains("<script") && !page.contains("<img"), "{page}");
+    assert!(!page.contains("<script>alert") && !page.contains("<img"), "{page}");
+    assert!(
+        page.contains("content-security-policy: default-src 'none'; script-src 'sha256-"),
+        "{page}"
+    );
     planner.end().await;
 }

@@ -11,3 +11,5 @@ mod support;
 mod stream;
 
 mod admin;
+
+mod values;

@@ -1,8 +1,10 @@
-//! The plan as JSON.
+//! The plan as JSON, and in [`matrix`] the values.
 
 use serde::Serialize;
 
 use crate::plan::MeshPlan;
+
+pub(super) mod matrix;
 
 #[derive(Serialize)]
 struct Plan<'a> {

@@ -1,0 +1,453 @@
+//! The planner's page in a real browser, with values from the real stores: right numbers, right words, nothing hidden behind
+//! the edge of a phone, no complaint on the console, no request to anybody else, and what it shows when a part is gone.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what the tests share fails them, too")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+use xprober_lab::browser::protocol::Noted;
+use xprober_lab::browser::{Browser, Device};
+use xprober_lab::servers::http::Behaviour;
+use xprober_lab::stack::{Database, Stack, StackPlan, measured_regions, planner_url};
+use xprober_lab::testing::in_lab;
+use xprober_lab::topology::Topology;
+use xprober_lab::world::Lab;
+
+/// Until something that takes seconds has happened on a busy machine, or a window of a minute has filled.
+const LIMIT: Duration = Duration::from_mins(2);
+/// Added to the round-trip time of the slow line, whose budget allows 5 ms.
+const SLOWER: Duration = Duration::from_millis(30);
+/// Lost on each way of the lossy line, whose budget allows 1 %.
+const LOSS: f64 = 0.1;
+/// What a bucket of the histogram is wide: ten for each decade.
+const BUCKET: f64 = 1.26;
+/// What a busy machine may add to half of the round trips, seconds.
+const BUSY: f64 = 0.005;
+/// What the page rounds a time to.
+const ROUNDING: f64 = 0.006;
+
+const SLOW: [&str; 2] = ["region-a", "region-b"];
+const LOSSY: [&str; 2] = ["region-b", "region-c"];
+const CUT: [&str; 2] = ["region-c", "region-d"];
+
+/// Every cell of the matrix: source, target, state, value and note.
+const CELLS: &str = "[...document.querySelectorAll('table.matrix td[data-source]')].map((td) => ({source: td.dataset.source, \
+    target: td.dataset.target, state: td.className, value: td.querySelector('b').textContent, \
+    note: td.querySelector('small').textContent}))";
+
+/// Every direction of a line: name, source, and the texts of its row.
+const LINES: &str =
+    "[...document.querySelectorAll('tr[data-line]')].map((tr) => [...tr.children].map((one) => one.textContent))";
+
+/// What reaches beyond the screen without being in a part that scrolls, and how wide the page is in screens.
+const OVERFLOW: &str = "({wider: document.documentElement.scrollWidth - window.innerWidth, \
+    width: window.innerWidth, beyond: [...document.body.querySelectorAll('*')].filter((one) => \
+    !one.closest('.scroll, caption') && one.getBoundingClientRect().right > window.innerWidth + 1).map((one) => one.outerHTML.slice(0, 200))})";
+
+/// Texts whose contrast to what is behind them is below 4.5 (WCAG 2.2, success criterion 1.4.3).
+const FAINT: &str = "(() => {
+  const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
+  const light = (color) => { const [r, g, b] = numbers(color).map((c) => { c /= 255; return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4; });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const behind = (one) => { for (; one; one = one.parentElement) { const color = getComputedStyle(one).backgroundColor;
+    const [, , , alpha] = numbers(color); if (alpha === undefined || alpha === 1) return color; } return 'rgb(255,255,255)'; };
+  const own = (one) => [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+  return [...document.body.querySelectorAll('*')].filter((one) => own(one) && one.checkVisibility() && one.tagName !== 'SCRIPT').map((one) => {
+    const [a, b] = [light(getComputedStyle(one).color), light(behind(one))];
+    return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), one.textContent.slice(0, 40)]; }).filter(([ratio]) => ratio < 4.5);
+})()";
+
+#[derive(Debug, Clone, Deserialize)]
+struct Cell {
+    source: String,
+    target: String,
+    state: String,
+    value: String,
+    note: String,
+}
+
+impl Cell {
+    fn is(&self, pair: [&str; 2]) -> bool {
+        pair == [self.source.as_str(), self.target.as_str()] || pair == [self.target.as_str(), self.source.as_str()]
+    }
+}
+
+fn cells(value: &Value) -> Vec<Cell> {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+/// A time as the page writes it, in seconds.
+fn seconds(text: &str) -> f64 {
+    let (number, unit) = text.split_once(' ').unwrap_or_else(|| panic!("{text:?} is no time"));
+    let scale = match unit {
+        "ms" => 1e-3,
+        "s" => 1.0,
+        _ => panic!("{text:?} is no time"),
+    };
+    number.parse::<f64>().unwrap() * scale
+}
+
+fn percent(text: &str) -> f64 {
+    let number = text.trim_start_matches("< ").strip_suffix(" %");
+    number
+        .unwrap_or_else(|| panic!("{text:?} is no share"))
+        .parse()
+        .unwrap()
+}
+
+/// Where pictures are kept.
+fn artifacts() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../artifacts");
+    fs::create_dir_all(&folder).unwrap();
+    folder.canonicalize().unwrap()
+}
+
+async fn picture(browser: &mut Browser, name: &str) {
+    browser
+        .screenshot(&artifacts().join(format!("{name}.png")))
+        .await
+        .unwrap();
+}
+
+/// A slow line, a lossy one and a cut one, from the start on.
+fn disturb(lab: &Lab) {
+    let wan = lab.wan();
+    wan.change_both(SLOW[0], SLOW[1], |path| path.latency += SLOWER / 2)
+        .unwrap();
+    wan.change_both(LOSSY[0], LOSSY[1], |path| path.loss = LOSS).unwrap();
+    wan.set_up(CUT[0], CUT[1], false).unwrap();
+}
+
+/// Holds the cells with round-trip times against the WAN and what the rules recorded.
+fn assert_round_trips(lab: &Lab, cells: &[Cell], recorded: &BTreeMap<(String, String), [f64; 2]>) {
+    for cell in cells {
+        let told = format!("{cell:?}");
+        if cell.is(CUT) {
+            assert_eq!(
+                (cell.state.as_str(), cell.value.as_str(), cell.note.as_str()),
+                ("down", "no reply", "✕ loss 100 %"),
+                "{told}"
+            );
+            continue;
+        }
+        let emulated = lab.wan().rtt(&cell.source, &cell.target).unwrap().as_secs_f64();
+        let measured = seconds(&cell.value);
+        assert!(measured > emulated / BUCKET, "{told}, the WAN emulates {emulated} s");
+        // On a busy machine the slowest probes are slower than the WAN, and how much the store knows.
+        let [least, most] = recorded[&(cell.source.clone(), cell.target.clone())];
+        assert!(
+            (least * (1.0 - ROUNDING)..=most * (1.0 + ROUNDING)).contains(&measured),
+            "{told}, the store has {least} s to {most} s"
+        );
+        if cell.is(SLOW) {
+            assert!(
+                cell.state == "over" && cell.note.contains("▲") && cell.note.contains("% over 15ms"),
+                "{told}"
+            );
+        } else if cell.is(LOSSY) {
+            assert!(cell.state == "over" && cell.note.contains("loss over 1 %"), "{told}");
+        } else {
+            // A busy machine may make one probe in a hundred late.
+            assert!(["within", "strained"].contains(&cell.state.as_str()), "{told}");
+        }
+    }
+}
+
+fn assert_losses(cells: &[Cell]) {
+    for cell in cells {
+        let lost = percent(&cell.value);
+        let expected = if cell.is(CUT) {
+            100.0..=100.0
+        } else if cell.is(LOSSY) {
+            // 19 % of some 240 probes in a minute, within five standard deviations.
+            6.0..=32.0
+        } else {
+            0.0..=1.0
+        };
+        assert!(expected.contains(&lost), "{cell:?}");
+    }
+}
+
+/// Holds the table of lines against the WAN: median, budgets and labels in both directions.
+fn assert_lines(lab: &Lab, rows: &Value) {
+    let rows: Vec<Vec<String>> = serde_json::from_value(rows.clone()).unwrap();
+    assert_eq!(rows.len(), 12, "{rows:?}");
+    for row in &rows {
+        let [
+            name,
+            direction,
+            state,
+            p50,
+            _,
+            loss,
+            over,
+            budget,
+            loss_budget,
+            circuit,
+            carrier,
+            owner,
+        ] = row.as_slice()
+        else {
+            panic!("{row:?}");
+        };
+        let (source, target) = direction.split_once(" → ").unwrap();
+        assert!(circuit.starts_with("LAB-"), "{row:?}");
+        assert_eq!(
+            [carrier.as_str(), owner, loss_budget],
+            ["lab", "netops", "1 %"],
+            "{row:?}"
+        );
+        let allowed = lab.topology().rtt_between(source, target) + Duration::from_millis(5);
+        assert_eq!(*budget, format!("{}ms", allowed.as_millis()), "{row:?}");
+        if name == "c-d-1" {
+            assert_eq!([state.as_str(), p50, loss], ["✕ no reply", "–", "100 %"], "{row:?}");
+            continue;
+        }
+        let emulated = lab.wan().rtt(source, target).unwrap().as_secs_f64();
+        let measured = seconds(p50);
+        assert!(
+            measured > emulated / BUCKET && measured < emulated * BUCKET + BUSY,
+            "{row:?}"
+        );
+        if name == "a-b-1" {
+            assert!(state == "▲ over budget" && percent(over) > 95.0, "{row:?}");
+        }
+    }
+}
+
+/// Looks at the page as it is now on a device: everything readable, nothing beyond the edge.
+async fn assert_readable(browser: &mut Browser, device: Device, name: &str) {
+    browser.hold(device).await.unwrap();
+    browser.open(&planner_url("/")).await.unwrap();
+    let overflow = browser.evaluate(OVERFLOW).await.unwrap();
+    assert_eq!(overflow["width"], device.width, "the page is scaled down: {overflow:#}");
+    assert_eq!(
+        (&overflow["wider"], &overflow["beyond"]),
+        (&0.into(), &Value::Array(Vec::new())),
+        "{overflow:#}"
+    );
+    let faint = browser.evaluate(FAINT).await.unwrap();
+    assert_eq!(faint, Value::Array(Vec::new()), "faint texts on {name}");
+    picture(browser, name).await;
+}
+
+/// The first column and the heading stay where they are while the matrix is scrolled.
+async fn assert_headings_stay(browser: &mut Browser) {
+    let place = "(() => { const at = (one) => one.getBoundingClientRect(); const box = document.getElementById('matrix-scroll'); \
+        return [at(document.querySelector('.matrix tbody th')).left - at(box).left, \
+        at(document.querySelector('.matrix td')).left - at(box).left, box.scrollLeft]; })()";
+    let places = |value: Value| serde_json::from_value::<[f64; 3]>(value).unwrap();
+    let before = places(browser.evaluate(place).await.unwrap());
+    browser
+        .evaluate("document.getElementById('matrix-scroll').scrollLeft = 60")
+        .await
+        .unwrap();
+    let after = places(browser.evaluate(place).await.unwrap());
+    assert!((after[2] - 60.0).abs() < 1.0, "the matrix does not scroll: {after:?}");
+    assert!(
+        (after[0] - before[0]).abs() < 1.0,
+        "the heading moved: {before:?} {after:?}"
+    );
+    assert!(
+        (before[1] - after[1] - 60.0).abs() < 1.5,
+        "the cells did not: {before:?} {after:?}"
+    );
+}
+
+/// Starts everything with three lines disturbed, and waits until the open page says so by itself.
+async fn start(lab: &Lab, database: Database) -> (Stack, Browser) {
+    disturb(lab);
+    let stack = Stack::start(lab, &StackPlan::new(lab, database), |_| ()).await.unwrap();
+    let mut browser = Browser::start(lab).await.unwrap();
+    browser.hold(Device::DESKTOP).await.unwrap();
+    browser.open(&planner_url("/")).await.unwrap();
+    let judged = |value: &Value| {
+        let cells = cells(value);
+        let count = |state: &str| cells.iter().filter(|cell| cell.state == state).count();
+        cells.len() == 12 && count("no_data") == 0 && count("unjudged") == 0 && count("over") == 4 && count("down") == 2
+    };
+    browser.wait_for(CELLS, LIMIT, judged).await.unwrap();
+    (stack, browser)
+}
+
+/// The least and the greatest 99th percentile that was recorded for each pair while the page was up.
+async fn recorded(stack: &Stack) -> BTreeMap<(String, String), [f64; 2]> {
+    let mut recorded = BTreeMap::new();
+    for (index, function) in ["min_over_time", "max_over_time"].into_iter().enumerate() {
+        let expression = format!("{function}(region_pair:xprober_rtt_seconds:p99_1m{{probe=\"icmp\"}}[2m])");
+        for sample in stack.store.client().query(&expression).await.unwrap() {
+            let key = (
+                sample.label("source_region").to_owned(),
+                sample.label("target_region").to_owned(),
+            );
+            recorded.entry(key).or_insert([sample.value; 2])[index] = sample.value;
+        }
+    }
+    recorded
+}
+
+async fn assert_values(lab: &Lab, stack: &Stack, browser: &mut Browser) {
+    let cells_shown = cells(&browser.evaluate(CELLS).await.unwrap());
+    assert_round_trips(lab, &cells_shown, &recorded(stack).await);
+    let diagonal = "[...document.querySelectorAll('table.matrix td.same')].map((td) => td.textContent).join('')";
+    assert_eq!(browser.evaluate(diagonal).await.unwrap(), "");
+    assert_lines(lab, &browser.evaluate(LINES).await.unwrap());
+    let link = browser
+        .evaluate("document.getElementById('choose-loss').href")
+        .await
+        .unwrap();
+    browser.open(link.as_str().unwrap()).await.unwrap();
+    let current = "document.querySelector('.switch a[aria-current=page]').textContent";
+    assert_eq!(browser.evaluate(current).await.unwrap(), "Loss");
+    assert_losses(&cells(&browser.evaluate(CELLS).await.unwrap()));
+}
+
+/// Nothing was complained about, and nobody but the planner was asked.
+async fn assert_well_behaved(browser: &mut Browser) {
+    let noted = browser.noted().await.unwrap();
+    let base = planner_url("/");
+    let asked = noted.iter().filter(|one| matches!(one, Noted::Requested(_))).count();
+    assert!(asked > 3, "the page did not ask for itself again: {noted:?}");
+    for one in noted {
+        match one {
+            Noted::Loaded => {}
+            Noted::Requested(url) => assert!(url.starts_with(&base) || url.starts_with("data:"), "{url}"),
+            Noted::Said { .. } | Noted::Threw(_) => panic!("{one:?}"),
+        }
+    }
+}
+
+/// The JSON holds the same numbers.
+async fn assert_json(lab: &Lab) {
+    let fetched = xprober_lab::fetch::get(&planner_url("/api/v1/matrix"), LIMIT)
+        .await
+        .unwrap();
+    let document: Value = serde_json::from_slice(&fetched.body).unwrap();
+    assert_eq!(
+        (&document["failure"], &document["rules_missing"]),
+        (&Value::Null, &false.into()),
+        "{document:#}"
+    );
+    let pairs = document["pairs"].as_array().unwrap();
+    assert_eq!(pairs.len(), 12);
+    let of = |source: &str, target: &str| {
+        let pair = pairs
+            .iter()
+            .find(|pair| pair["source_region"] == source && pair["target_region"] == target);
+        pair.unwrap().clone()
+    };
+    let cut = of(CUT[0], CUT[1]);
+    assert_eq!(
+        (&cut["loss_ratio"], &cut["rtt_p99_seconds"]),
+        (&1.0.into(), &Value::Null),
+        "{cut:#}"
+    );
+    let emulated = lab.wan().rtt("region-a", "region-d").unwrap().as_secs_f64();
+    let measured = of("region-a", "region-d")["rtt_p50_seconds"].as_f64().unwrap();
+    assert!(
+        measured > emulated / BUCKET && measured < emulated * BUCKET + BUSY,
+        "{measured} {emulated}"
+    );
+    let http = document["http"].as_array().unwrap();
+    let regions = measured_regions(lab.topology()).len();
+    assert_eq!(http.len(), 2 * regions, "two targets from each region: {http:#?}");
+    assert!(http.iter().all(|one| one["success_ratio"] == 1.0), "{http:#?}");
+}
+
+/// Without scripts the page is as readable, and is loaded again all the same.
+async fn assert_works_without_scripts(browser: &mut Browser) {
+    browser.allow_scripts(false).await.unwrap();
+    browser.open(&planner_url("/")).await.unwrap();
+    assert_eq!(cells(&browser.evaluate(CELLS).await.unwrap()).len(), 12);
+    let loads = |noted: &[Noted]| noted.iter().filter(|one| **one == Noted::Loaded).count();
+    let before = loads(browser.noted().await.unwrap());
+    let deadline = tokio::time::Instant::now() + LIMIT;
+    while loads(browser.noted().await.unwrap()) == before {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "the page was never loaded again"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    browser.allow_scripts(true).await.unwrap();
+    browser.open(&planner_url("/")).await.unwrap();
+}
+
+/// What the open page shows while the store is gone, after it is back, and while the planner is gone.
+async fn assert_gaps_are_told(lab: &Lab, stack: &mut Stack, browser: &mut Browser) {
+    let text = "document.querySelector('main').textContent";
+    let says = |what: &'static str| move |value: &Value| value.as_str().is_some_and(|text| text.contains(what));
+    stack.store.stop().await.unwrap();
+    browser.wait_for(text, LIMIT, says("No values since ")).await.unwrap();
+    let unknown = |value: &Value| cells(value).iter().all(|cell| cell.state == "no_data");
+    browser.wait_for(CELLS, LIMIT, unknown).await.unwrap();
+    assert!(
+        says("connected")(&browser.evaluate(text).await.unwrap()),
+        "the rest of the page is there"
+    );
+    picture(browser, "planner-no-values").await;
+    stack.store.restart(lab).await.unwrap();
+    let known = |value: &Value| cells(value).iter().all(|cell| cell.state != "no_data");
+    browser.wait_for(CELLS, LIMIT, known).await.unwrap();
+
+    let stale = "!document.getElementById('stale').hidden";
+    stack.planner.stop().await.unwrap();
+    browser.wait_for(stale, LIMIT, |value| *value == true).await.unwrap();
+    stack.restart_planner(lab).await.unwrap();
+    browser.wait_for(stale, LIMIT, |value| *value == false).await.unwrap();
+}
+
+#[test]
+fn the_page_shows_what_the_wan_does_and_says_when_it_does_not_know_prometheus() {
+    let name = "the_page_shows_what_the_wan_does_and_says_when_it_does_not_know_prometheus";
+    in_lab(name, Topology::demo(), async |lab| {
+        let web = [
+            lab.http_target("web1", Behaviour::default()).unwrap(),
+            lab.https_target("web2", Behaviour::default()).unwrap(),
+        ];
+        let (mut stack, mut browser) = start(lab, Database::Prometheus).await;
+        picture(&mut browser, "planner-desktop").await;
+        assert_values(lab, &stack, &mut browser).await;
+        assert_json(lab).await;
+        assert_readable(&mut browser, Device::DESKTOP.dark(), "planner-desktop-dark").await;
+        assert_readable(&mut browser, Device::PHONE.dark(), "planner-phone-dark").await;
+        assert_readable(&mut browser, Device::PHONE, "planner-phone").await;
+        assert_headings_stay(&mut browser).await;
+        assert_well_behaved(&mut browser).await;
+        assert_works_without_scripts(&mut browser).await;
+        browser.hold(Device::DESKTOP).await.unwrap();
+        assert_gaps_are_told(lab, &mut stack, &mut browser).await;
+        browser.stop().await.unwrap();
+        stack.stop().await.unwrap();
+        for target in &web {
+            target.stop().await;
+        }
+    });
+    println!("pictures of the page: {}", artifacts().display());
+}
+
+#[test]
+fn the_page_shows_what_the_wan_does_victoria_metrics() {
+    let name = "the_page_shows_what_the_wan_does_victoria_metrics";
+    in_lab(name, Topology::demo(), async |lab| {
+        let web = [
+            lab.http_target("web1", Behaviour::default()).unwrap(),
+            lab.https_target("web2", Behaviour::default()).unwrap(),
+        ];
+        let (stack, mut browser) = start(lab, Database::VictoriaMetrics).await;
+        assert_values(lab, &stack, &mut browser).await;
+        assert_json(lab).await;
+        assert_readable(&mut browser, Device::DESKTOP, "planner-desktop-victoria").await;
+        assert_well_behaved(&mut browser).await;
+        browser.stop().await.unwrap();
+        stack.stop().await.unwrap();
+        for target in &web {
+            target.stop().await;
+        }
+    });
+}
