@@ -101,5 +101,18 @@ e2e: tools versions browser ## Runs the real binaries, Prometheus, VictoriaMetri
 rules: tools ## Checks and tests rules, dashboards, Alertmanager files and every sample
 	grafana/check.sh
 	$(CARGO) build --workspace --locked --bins
+	grafana/dashboards/check.sh
 	for file in config/planner.yml config/xprober.yml; do $(TARGET)/debug/xprober-planner check --config.file=$$file; done
 	$(TARGET)/debug/xprober-agent check --config.file=config/agent.yml
+
+.PHONY: dashboards
+dashboards: ## Writes grafana/dashboards from their sources and checks them
+	$(CARGO) build --locked -p xprober-agent
+	grafana/dashboards/check.sh write
+	grafana/dashboards/check.sh
+
+.PHONY: answers
+answers: tools ## Asks Prometheus and VictoriaMetrics in the lab every query of the dashboards, and keeps the answers for the checks
+	grafana/dashboards/check.sh write
+	$(CARGO) build --workspace --locked --bins
+	XPROBER_RECORD_ANSWERS=$(CURDIR)/grafana/dashboards/source/fixtures $(CARGO) test -p xprober-lab --locked --test e2e_dashboards
