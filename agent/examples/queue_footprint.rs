@@ -47,6 +47,7 @@ async fn measure(folder: &Path) -> Result<()> {
         for number in 0..BURST {
             queue.push(request(burst * BURST + number));
         }
+        queue.flush();
         wait_until(&queue, |status| status.unsaved_samples == 0).await?;
         most = most.max(memory("VmRSS")?);
     }

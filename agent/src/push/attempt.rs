@@ -10,7 +10,7 @@ use super::file::Reading;
 use super::negotiation::{Finding, Negotiation, finding};
 use super::report::Reporter;
 use super::{Answer, FailureReason, PushError, Verdict, verdict};
-use crate::queue::{QueueHandle, SealedRequest};
+use crate::queue::{DropReason, QueueHandle, SealedRequest};
 use crate::wire::{Protocol, reencode};
 
 /// Age up to which a receiver that takes samples in order only can be expected to take them: Prometheus refuses what is
@@ -60,7 +60,7 @@ impl Sender {
         queue: &QueueHandle,
         reporter: &Reporter,
     ) -> (Answer, Verdict) {
-        self.client.refresh(Reading::IfTouched).await;
+        self.refresh().await;
         if let Some(away) = self.agree(queue, reporter).await {
             let verdict = Verdict::Retry { after: None };
             reporter.count(&away, verdict, request.samples);
@@ -69,23 +69,47 @@ impl Sender {
         let mut spelt = respelt(request, self.negotiation.speaks());
         loop {
             let answer = self.client.send(&spelt, number).await;
-            let verdict = self.judge(&answer, &spelt).await;
+            let verdict = self.judge(&answer, spelt.protocol, spelt.samples).await;
             reporter.count(&answer, verdict, request.samples);
             if verdict != Verdict::Respell {
                 return (answer, verdict);
             }
-            reporter.respelt(&answer, spelt.protocol);
-            self.negotiation.refused();
-            reporter.speaks(self.negotiation.speaks());
+            self.fall_back(&answer, spelt.protocol, reporter);
             spelt = respelt(request, Protocol::V1Snappy);
             if spelt.protocol != Protocol::V1Snappy {
-                return (answer, Verdict::Drop(crate::queue::DropReason::Rejected));
+                return (answer, Verdict::Drop(DropReason::Rejected));
             }
         }
     }
 
-    async fn judge(&mut self, answer: &Answer, spelt: &SealedRequest) -> Verdict {
-        let verdict = verdict(answer, spelt.protocol, spelt.samples);
+    /// Looks whether credentials changed, at most once a second.
+    pub async fn refresh(&mut self) {
+        self.client.refresh(Reading::IfTouched).await;
+    }
+
+    /// Tells whether the endpoint has to be asked something before the next request.
+    #[must_use]
+    pub fn has_question(&self) -> bool {
+        self.negotiation.due(Instant::now()).is_some()
+    }
+
+    /// Sends a request in the protocol that was agreed on, and does no more: several may be under way. Answers what came back
+    /// and the protocol.
+    pub async fn send(&self, request: &SealedRequest, number: u64) -> (Answer, Protocol) {
+        let spelt = respelt(request, self.negotiation.speaks());
+        (self.client.send(&spelt, number).await, spelt.protocol)
+    }
+
+    /// Speaks Remote Write 1.0 from now on: what was sent in another protocol was not stored.
+    pub fn fall_back(&mut self, answer: &Answer, protocol: Protocol, reporter: &Reporter) {
+        reporter.respelt(answer, protocol);
+        self.negotiation.refused();
+        reporter.speaks(self.negotiation.speaks());
+    }
+
+    /// Judges what came back to a request in that protocol, of so many samples, and remembers what it says about the endpoint.
+    pub async fn judge(&mut self, answer: &Answer, protocol: Protocol, samples: u64) -> Verdict {
+        let verdict = verdict(answer, protocol, samples);
         match verdict {
             Verdict::Drop(_) if answer.reason() == Some(FailureReason::Unauthorized) => {
                 // Credentials that changed a moment ago are no reason to lose samples.

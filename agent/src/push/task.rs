@@ -1,12 +1,16 @@
 //! The loops that send what is queued for one endpoint.
 //!
-//! One loop sends in order, oldest first, one request at a time. Where the receiver takes samples in any order a second
-//! loop sends the newest beside it, so that live data does not wait behind a backlog.
+//! One loop sends in order, oldest first: one request at a time, or, as long as all goes well, several of the same snapshot,
+//! see `burst.rs`. Where the receiver takes samples in any order a second loop sends the newest beside it, so that live data
+//! does not wait behind a backlog.
 
 mod aside;
 
+mod burst;
+
 mod clock;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -91,6 +95,7 @@ pub async fn run(pushing: Pushing, queue: QueueHandle, status: watch::Sender<Pus
             suspicion: Suspicion::default(),
             aside: AsideRequests::default(),
             attempts: Attempts::default(),
+            window: 1,
         }
     });
     let lanes = join_all(lanes.map(|lane| lane.push_all(&shutdown)));
@@ -117,6 +122,9 @@ struct Lane<'a> {
     suspicion: Suspicion,
     aside: AsideRequests,
     attempts: Attempts,
+    /// Requests on their way together at most: 1 after a failure and at the start, twice as many after each snapshot that was
+    /// taken as a whole.
+    window: usize,
 }
 
 impl Lane<'_> {
@@ -132,7 +140,12 @@ impl Lane<'_> {
                 () = sleep_until(due), if due.is_some() => continue,
             };
             let Some((id, request)) = leased else { break };
-            if let Some(pause) = self.handle(id, request).await {
+            let pause = if self.window == 1 {
+                self.handle(id, request).await
+            } else {
+                self.burst(id, request).await
+            };
+            if let Some(pause) = pause {
                 rest(pause, shutdown).await;
             }
         }
@@ -160,9 +173,12 @@ impl Lane<'_> {
             self.suspicion.clear();
             // The receiver lives and answers; the next request is another matter.
             self.backoff.reset();
+            self.window = self.window.max(2);
+            self.attempts.forget(id);
             self.finish(id, &request, &answer, verdict);
             return None;
         };
+        self.window = 1;
         if answer.reason() == Some(FailureReason::ServerError) {
             if self.suspicion.failed_on(id) && self.look_past(id).await {
                 self.reporter.set_aside(&answer, request.samples);
@@ -171,6 +187,7 @@ impl Lane<'_> {
                 self.bound_aside();
                 self.suspicion.clear();
                 self.backoff.reset();
+                self.attempts.forget(id);
                 return None;
             }
         } else {
@@ -255,21 +272,28 @@ async fn rest(pause: Duration, shutdown: &CancellationToken) {
     }
 }
 
-/// Numbers the attempts of the request at the head of the queue.
+/// Numbers the attempts of the requests that failed.
 #[derive(Debug, Default)]
-struct Attempts {
-    of: Option<RequestId>,
-    made: u64,
-}
+struct Attempts(BTreeMap<RequestId, u64>);
+
+/// Requests whose attempts are remembered: more than are ever tried again, and those that the queue gave up meanwhile.
+const MAX_REMEMBERED: usize = 4 * burst::MAX_IN_FLIGHT;
 
 impl Attempts {
     /// Answers the number of the attempt that is about to be made, 0 for the first.
     fn next(&mut self, id: RequestId) -> u64 {
-        if self.of != Some(id) {
-            *self = Self { of: Some(id), made: 0 };
+        let made = self.0.entry(id).or_default();
+        let number = *made;
+        *made += 1;
+        while self.0.len() > MAX_REMEMBERED {
+            self.0.pop_first();
         }
-        self.made += 1;
-        self.made - 1
+        number
+    }
+
+    /// Forgets a request that is not sent again.
+    fn forget(&mut self, id: RequestId) {
+        self.0.remove(&id);
     }
 }
 

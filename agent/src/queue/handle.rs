@@ -80,9 +80,15 @@ impl QueueHandle {
         Arc::clone(&self.owner.0)
     }
 
-    /// Appends a request; never waits.
+    /// Appends a request; never waits. It is written to disk with what is pushed until [`Self::flush`], or 50 ms later, or as
+    /// soon as that is 4 MiB.
     pub fn push(&self, request: SealedRequest) {
-        self.change(|state| state.queue.push(request, Instant::now()));
+        self.owner.0.change_quietly(|state| state.push(request, Instant::now()));
+    }
+
+    /// Says that a snapshot has been pushed to its end, so that it is written to disk now and with one sync.
+    pub fn flush(&self) {
+        self.owner.0.change_quietly(State::flush);
     }
 
     /// Says that nothing more will be pushed.
@@ -126,6 +132,19 @@ impl QueueHandle {
     /// that live data need not wait behind a backlog. Ends as [`Self::lease`] does.
     pub async fn lease_newest(&self) -> Option<(RequestId, SealedRequest)> {
         self.lease_at(Lane::Live).await
+    }
+
+    /// Leases one more request of the same [`SealedRequest::moment`] beside the one of [`Self::lease`]: they have no series in
+    /// common, so they may be on their way together. Waits until the next one in order is of that moment and in memory,
+    /// perhaps for ever; whoever gives up waiting has leased nothing. It ends as one that was
+    /// [set aside](Self::set_aside).
+    pub async fn lease_more(&self, moment: i64) -> (RequestId, SealedRequest) {
+        self.lease_more_at(Lane::Backlog, moment).await
+    }
+
+    /// The same beside the one of [`Self::lease_newest`].
+    pub async fn lease_more_newest(&self, moment: i64) -> (RequestId, SealedRequest) {
+        self.lease_more_at(Lane::Live, moment).await
     }
 
     /// See [`Queue::ack`].
@@ -179,6 +198,19 @@ impl QueueHandle {
                     let _ = tokio::time::timeout(DISK_POLL, changed).await;
                 }
             }
+        }
+    }
+
+    async fn lease_more_at(&self, lane: Lane, moment: i64) -> (RequestId, SealedRequest) {
+        loop {
+            let changed = self.owner.0.changed();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let leased = self.state().queue.lease_more(lane, moment, Instant::now());
+            if let Some(leased) = leased {
+                return leased;
+            }
+            changed.await;
         }
     }
 

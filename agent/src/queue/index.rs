@@ -19,7 +19,7 @@ const MAX_REQUEST_BYTES: u64 = 32 << 20;
 /// Requests that are looked at when reading ahead.
 const AHEAD_REQUESTS: usize = 64;
 
-/// Which end of the queue a sender works at; each has one request leased at most.
+/// Which end of the queue a sender works at; each has one request leased at most, and others set aside beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lane {
     /// The oldest first, so that every series stays in order.
@@ -160,18 +160,33 @@ impl Queue {
             (None, Reach::Next) => self.next(lane)?,
             (None, Reach::Memory) => self.next_in_memory(lane)?,
         };
+        let request = self.request(id)?;
+        self.leased[lane as usize] = Some(id);
+        Some((id, request))
+    }
+
+    /// Leases the next request beside those that are leased, if its body is in memory and it is of that moment; it counts as
+    /// set aside, see [`Self::set_aside`].
+    pub(super) fn lease_more(&mut self, lane: Lane, moment: i64, now: Instant) -> Option<(RequestId, SealedRequest)> {
+        self.expire(now);
+        let id = self.next(lane)?;
+        let request = self.request(id).filter(|request| request.moment() == Some(moment))?;
+        self.aside.insert(id);
+        Some((id, request))
+    }
+
+    /// A request whose body is in memory.
+    fn request(&self, id: RequestId) -> Option<SealedRequest> {
         let bytes = self.bodies.get(id)?.clone();
         let entry = self.entries.get(self.index_of(id)?)?;
-        self.leased[lane as usize] = Some(id);
-        let request = SealedRequest {
+        Some(SealedRequest {
             bytes,
             protocol: entry.protocol,
             samples: entry.samples,
             min_timestamp: entry.min_timestamp,
             max_timestamp: entry.max_timestamp,
             sealed_at: entry.sealed_at,
-        };
-        Some((id, request))
+        })
     }
 
     /// Tells whether there is a request for this lane, wherever its body is.
@@ -252,6 +267,11 @@ impl Queue {
         });
         let with_entry = unsaved.filter_map(|(id, body)| Some((*self.entries.get(self.index_of(id)?)?, body.clone())));
         with_entry.collect()
+    }
+
+    /// Bytes that only memory holds.
+    pub(super) const fn unsaved_bytes(&self) -> u64 {
+        self.bodies.unsaved_bytes()
     }
 
     /// Notes where the disk holds a request.

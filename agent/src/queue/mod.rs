@@ -11,8 +11,8 @@
 //! counted. A request that is being sent is leased and never dropped under the sender, so that
 //! `sealed + inherited = pushed + dropped + queued` holds at every moment.
 //!
-//! With a folder, requests are on disk as soon as a thread of the queue's own gets to it: all that was pushed meanwhile
-//! (up to 4 MiB) is one flush, with one `fdatasync`. Nobody who pushes or leases ever waits for the disk with a lock or a
+//! With a folder, a thread of the queue's own writes what was pushed as soon as it is said to be all of a snapshot, or up to
+//! 4 MiB of it, or after 50 ms: one flush, with one `fdatasync`. Nobody who pushes or leases ever waits for the disk with a lock or a
 //! thread in hand. Memory keeps 64 bytes per request and a few MiB of those that are sent next. What the end of a process
 //! costs:
 //!
@@ -80,6 +80,16 @@ pub struct SealedRequest {
     pub max_timestamp: i64,
     /// When it was sealed; its age counts from here.
     pub sealed_at: Instant,
+}
+
+impl SealedRequest {
+    /// The one moment of which all its samples are, milliseconds since the Unix epoch.
+    ///
+    /// A series has one sample of a moment, so requests of the same moment have no series in common.
+    #[must_use]
+    pub fn moment(&self) -> Option<i64> {
+        (self.min_timestamp == self.max_timestamp).then_some(self.min_timestamp)
+    }
 }
 
 /// How much may wait and for how long.

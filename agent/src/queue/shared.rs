@@ -12,6 +12,11 @@ use super::{Queue, RequestId, SealedRequest, Storage, Trouble};
 /// How long a lease waits for the disk before it answers what is in memory.
 const DISK_PATIENCE: Duration = Duration::from_secs(10);
 
+/// What was pushed is written after this time if nobody says before that it is all.
+const SAVE_DELAY: Duration = Duration::from_millis(50);
+/// So much is written at once.
+const SAVE_BYTES: u64 = 4 << 20;
+
 /// The state of a queue, and those who wait for a change of it.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -30,6 +35,8 @@ pub(super) struct State {
     stage: Stage,
     /// No thread works at the disk.
     ended: bool,
+    /// When the thread has to write what is not on disk; at once where none is said.
+    pub(super) save_at: Option<Instant>,
     /// Since when the thread has been at the disk.
     pub(super) busy_since: Option<Instant>,
     /// What is on disk cannot be read at present.
@@ -70,6 +77,7 @@ impl Shared {
                 storage,
                 stage: Stage::Open,
                 ended: !on_disk,
+                save_at: None,
                 busy_since: on_disk.then(Instant::now),
                 unreadable: false,
             }),
@@ -92,6 +100,15 @@ impl Shared {
     pub(super) fn change(&self, change: impl FnOnce(&mut State)) {
         self.report(change);
         self.work.notify_one();
+    }
+
+    /// Changes the state on behalf of a handle, and lets the thread sleep on unless `change` says that it has something to do.
+    pub(super) fn change_quietly(&self, change: impl FnOnce(&mut State) -> bool) {
+        let wake = change(&mut self.state());
+        self.changed.notify_waiters();
+        if wake {
+            self.work.notify_one();
+        }
     }
 
     /// Changes the state on behalf of the thread.
@@ -124,6 +141,26 @@ impl Shared {
 impl State {
     pub(super) fn advance(&mut self, stage: Stage) {
         self.stage = self.stage.max(stage);
+    }
+
+    /// Takes a request; tells whether the thread has to know, which it does of the first one and of each that makes a lot.
+    pub(super) fn push(&mut self, request: SealedRequest, now: Instant) -> bool {
+        let is_first = self.queue.unsaved_bytes() == 0;
+        self.queue.push(request, now);
+        if is_first {
+            self.save_at = Some(now + SAVE_DELAY);
+        }
+        let is_much = self.queue.unsaved_bytes() >= SAVE_BYTES;
+        if is_much {
+            self.save_at = None;
+        }
+        is_first || is_much
+    }
+
+    /// Says that everything of a flush was pushed; tells whether there is anything to write.
+    pub(super) fn flush(&mut self) -> bool {
+        self.save_at = None;
+        self.queue.unsaved_bytes() > 0
     }
 
     pub(super) fn is_ending(&self) -> bool {

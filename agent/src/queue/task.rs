@@ -151,8 +151,13 @@ impl<F: Folder> Keeper<F> {
         let mut state = shared.state();
         state.busy_since = None;
         loop {
-            let work = self.work(&mut state);
-            let due = [self.retry_at, self.reread_at, self.position_due];
+            let mut work = self.work(&mut state);
+            // More is being pushed: one sync for all of it.
+            let save_at = state.save_at.filter(|_| !work.unsaved.is_empty());
+            if save_at.is_some() && !is_due(save_at) && !work.ending {
+                work.unsaved.clear();
+            }
+            let due = [self.retry_at, self.reread_at, self.position_due, save_at];
             let any = work.ending || !work.wanted.is_empty() || !work.unsaved.is_empty() || !work.finished.is_empty();
             if any || due.into_iter().any(is_due) {
                 state.busy_since = Some(Instant::now());

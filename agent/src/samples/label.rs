@@ -22,6 +22,8 @@ pub struct SharedLabels {
     bytes: Vec<u8>,
     /// Name of each label and where it begins.
     starts: Vec<(&'static str, usize)>,
+    /// Scope of the last subject, and the names of its labels by their order with their places before that.
+    order: Option<(Scope, Vec<(&'static str, usize)>)>,
 }
 
 impl SharedLabels {
@@ -34,12 +36,21 @@ impl SharedLabels {
     ) {
         self.bytes.clear();
         self.starts.clear();
-        let common = COMMON_LABELS.into_iter().zip(common.iter().map(String::as_str));
-        let mut room = [("", ""); MAX_SHARED];
-        let all = common.chain(scope.labels().iter().copied().zip(values));
-        for (name, value) in sorted(all, &mut room).iter().copied() {
-            self.starts.push((name, self.bytes.len()));
-            put_label(&mut self.bytes, name, [value, ""]);
+        let mut room = [""; MAX_SHARED];
+        let all = common.iter().map(String::as_str).chain(values);
+        room.iter_mut().zip(all).for_each(|(slot, value)| *slot = value);
+        // Subjects of one scope follow each other.
+        let order = match self.order.take().filter(|(last, _)| *last == scope) {
+            Some(order) => order,
+            None => (scope, in_order(scope)),
+        };
+        let (_, order) = self.order.insert(order);
+        for (name, place) in order {
+            let value = room[*place];
+            if !value.is_empty() {
+                self.starts.push((*name, self.bytes.len()));
+                put_label(&mut self.bytes, name, [value, ""]);
+            }
         }
     }
 
@@ -63,6 +74,14 @@ impl SharedLabels {
         }
         to.extend_from_slice(&self.bytes[from..]);
     }
+}
+
+/// Names of the labels that subjects of a scope have, sorted, and where each value is: common ones first.
+fn in_order(scope: Scope) -> Vec<(&'static str, usize)> {
+    let names = COMMON_LABELS.into_iter().chain(scope.labels().iter().copied());
+    let mut names: Vec<_> = names.zip(0..).collect();
+    names.sort_unstable();
+    names
 }
 
 /// Sorts labels by name, without those that have no value, inside `room`, which is large enough for all of them.

@@ -24,6 +24,8 @@ pub mod sample;
 
 mod native;
 
+mod alive;
+
 pub mod series;
 
 pub mod task;

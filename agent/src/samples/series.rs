@@ -1,7 +1,8 @@
 //! Every series that was sent last time: values in, samples with labels and a timestamp out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use super::alive::Alive;
 use super::catalogue::{COMMON_LABELS, Scope};
 use super::label::{SharedLabels, put_clean};
 use super::native::NativeWriter;
@@ -26,7 +27,7 @@ const END_OF_VALUE: char = '\0';
 pub struct SeriesSet {
     common: [String; COMMON_LABELS.len()],
     /// By scope.
-    subjects: [BTreeMap<Box<str>, Kept>; Scope::ALL.len()],
+    subjects: [Alive<Kept>; Scope::ALL.len()],
     shapes: BTreeSet<Shape>,
     last_timestamp: Option<i64>,
     /// What appears in this snapshot began to be counted after this time.
@@ -65,7 +66,7 @@ impl SeriesSet {
         };
         Self {
             common: common.map(clean),
-            subjects: <[BTreeMap<Box<str>, Kept>; Scope::ALL.len()]>::default(),
+            subjects: <[Alive<Kept>; Scope::ALL.len()]>::default(),
             shapes: BTreeSet::new(),
             last_timestamp: None,
             new_since: now,
@@ -83,6 +84,7 @@ impl SeriesSet {
             self.new_since = last.saturating_add(1);
         }
         self.writer.samples.restart(timestamp);
+        self.subjects.iter_mut().for_each(Alive::begin);
     }
 
     /// Stamps one group of the snapshot: one sample per value.
@@ -101,13 +103,13 @@ impl SeriesSet {
         let scope = group.subject.scope();
         writer.open(common, group);
         let subjects = &mut subjects[scope as usize];
-        if let Some(kept) = subjects.get_mut(writer.subject.as_str()) {
+        if let Some(kept) = subjects.find(&writer.subject) {
             kept.say(&group.values, shapes, writer);
         } else {
             let mut kept = Kept::new(*new_since);
             kept.say(&group.values, shapes, writer);
             if !writer.samples.is_empty() {
-                subjects.insert(writer.subject.as_str().into(), kept);
+                subjects.add(&writer.subject, kept);
             }
         }
         &writer.samples
@@ -141,7 +143,7 @@ impl SeriesSet {
     /// Number of series that are alive, between two snapshots.
     #[must_use]
     pub fn len(&self) -> usize {
-        let subjects = self.subjects.iter().flat_map(BTreeMap::values);
+        let subjects = self.subjects.iter().flat_map(Alive::values);
         let shapes = subjects.filter_map(|kept| kept.before.as_ref());
         shapes.map(|shape| shape.slots().len()).sum()
     }

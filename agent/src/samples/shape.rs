@@ -34,7 +34,8 @@ impl Slot {
 
 impl PartialEq for Slot {
     fn eq(&self, other: &Self) -> bool {
-        self.part == other.part && self.metric.name == other.metric.name
+        let is_same = || std::ptr::eq(self.metric, other.metric) || self.metric.name == other.metric.name;
+        self.part == other.part && is_same()
     }
 }
 

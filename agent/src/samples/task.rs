@@ -222,6 +222,7 @@ impl Outlet {
             sealed.samples += request.samples;
             queue.push(request);
         });
+        queue.flush();
     }
 
     fn state(&self) -> EndpointState {

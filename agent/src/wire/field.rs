@@ -75,10 +75,22 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
+/// Appends a length or another small number as a varint; nearly all take one byte or two.
+#[inline]
+pub(super) fn put_length(to: &mut Vec<u8>, length: usize) {
+    match length {
+        #[expect(clippy::cast_possible_truncation, reason = "seven bits and seven bits")]
+        0x80..=0x3fff => to.extend_from_slice(&[length as u8 | 0x80, (length >> 7) as u8]),
+        #[expect(clippy::cast_possible_truncation, reason = "seven bits")]
+        0..=0x7f => to.push(length as u8),
+        _ => encode_varint(length as u64, to),
+    }
+}
+
 /// Appends a field that is delimited by its length.
 pub(super) fn put_bytes(to: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     to.push(tag);
-    encode_varint(bytes.len() as u64, to);
+    put_length(to, bytes.len());
     to.extend_from_slice(bytes);
 }
 

@@ -2,7 +2,7 @@
 
 use prost::encoding::{encode_varint, encoded_len_varint};
 
-use super::field::{Field, Fields, Malformed, Value, field_bytes, put_bytes};
+use super::field::{Field, Fields, Malformed, Value, field_bytes, put_bytes, put_length};
 use super::label;
 use crate::samples::sample::{Sample, SampleValue};
 
@@ -20,6 +20,8 @@ const TAG_VALUE: u8 = 0x09;
 const TAG_TIMESTAMP: u8 = 0x10;
 /// Bytes of a value with its tag.
 const VALUE_BYTES: usize = 9;
+/// Bytes of a sample with tag, length, value and the longest timestamp.
+const MAX_SAMPLE_BYTES: usize = 2 + VALUE_BYTES + 1 + 10;
 
 /// Appends a series with one sample.
 #[inline]
@@ -40,14 +42,17 @@ fn put_number(to: &mut Vec<u8>, sample: &Sample<'_>, value: f64) {
     let timestamp = sample.timestamp.cast_unsigned();
     let sample_bytes = VALUE_BYTES + 1 + encoded_len_varint(timestamp);
     to.push(TAG_TIMESERIES);
-    encode_varint((sample.labels.len() + field_bytes(sample_bytes)) as u64, to);
+    put_length(to, sample.labels.len() + field_bytes(sample_bytes));
     to.extend_from_slice(sample.labels);
-    to.push(TAG_SAMPLES);
-    encode_varint(sample_bytes as u64, to);
-    to.push(TAG_VALUE);
-    to.extend_from_slice(&value.to_le_bytes());
-    to.push(TAG_TIMESTAMP);
-    encode_varint(timestamp, to);
+    // What follows is appended at once: one look at the room of the message instead of eleven.
+    let mut end = [0; MAX_SAMPLE_BYTES];
+    end[0] = TAG_SAMPLES;
+    end[1] = u8::try_from(sample_bytes).unwrap_or(u8::MAX);
+    end[2] = TAG_VALUE;
+    end[3..11].copy_from_slice(&value.to_le_bytes());
+    end[11] = TAG_TIMESTAMP;
+    encode_varint(timestamp, &mut &mut end[12..]);
+    to.extend_from_slice(&end[..2 + sample_bytes]);
 }
 
 /// Shows every sample of a message to `seen`, in order; answers how many there were.

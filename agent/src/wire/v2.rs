@@ -5,34 +5,29 @@
 //! help text, which names the metric, follows the value of the series before, and the value comes last in its sample. Snappy
 //! then needs two copies per sample instead of four.
 
+mod names;
+
 mod neighbour;
 
-use hashbrown::HashMap;
+mod stamp;
+
 use prost::encoding::{decode_varint, encode_varint, encoded_len_varint};
 
-use super::field::{Field, Fields, Malformed, Value, field_bytes, put_bytes};
+use super::field::{Field, Fields, Malformed, Value, field_bytes, put_length};
 use super::label;
 use super::symbols::Symbols;
 use crate::samples::catalogue::{Kind, Metric};
 use crate::samples::sample::{Sample, SampleValue};
+use names::Names;
 use neighbour::Neighbour;
+use stamp::Stamps;
 
 /// Field 5 of `Request` (timeseries), length-delimited.
 const TAG_TIMESERIES: u8 = 0x2a;
 /// Field 1 of `TimeSeries` (`labels_refs`), packed varints.
 const TAG_REFS: u8 = 0x0a;
-/// Field 2 of `TimeSeries` (samples), length-delimited.
-const TAG_SAMPLES: u8 = 0x12;
 /// Field 3 of `TimeSeries` (histograms), length-delimited.
 const TAG_HISTOGRAMS: u8 = 0x1a;
-/// Field 5 of `TimeSeries` (metadata), length-delimited.
-const TAG_METADATA: u8 = 0x2a;
-/// Field 1 of `Sample` (value), 64 bits.
-const TAG_VALUE: u8 = 0x09;
-/// Field 2 of `Sample` (timestamp), varint.
-const TAG_TIMESTAMP: u8 = 0x10;
-/// Field 3 of `Sample` (`start_timestamp`), varint.
-const TAG_START: u8 = 0x18;
 /// Field 17 of `Histogram` (`start_timestamp`), varint.
 const TAG_HISTOGRAM_START: [u8; 2] = [0x88, 0x01];
 /// Field 1 of `Metadata` (type), varint.
@@ -41,60 +36,50 @@ const TAG_TYPE: u8 = 0x08;
 const TAG_HELP: u8 = 0x18;
 /// Field 4 of `Metadata` (`unit_ref`), varint.
 const TAG_UNIT: u8 = 0x20;
-/// Bytes of a value with its tag.
-const VALUE_BYTES: usize = 9;
 
 /// Writes one request; keeps its room from one to the next.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
     symbols: Symbols,
     series: Vec<u8>,
+    names: Names,
     neighbour: Neighbour,
-    /// What is said about each metric of the request, by the address of its name.
-    metadata: HashMap<usize, Vec<u8>>,
+    stamps: Stamps,
     request: Vec<u8>,
 }
 
 impl Writer {
     /// Appends a series with one sample.
     pub(super) fn put(&mut self, sample: &Sample<'_>) {
-        let refs = self.neighbour.refs(sample.labels, &mut self.symbols);
-        let start = sample.start().map(i64::cast_unsigned);
-        let value_bytes = match sample.value {
-            SampleValue::Number(_) | SampleValue::Classic(_) => number_bytes(sample.timestamp.cast_unsigned(), start),
-            SampleValue::Native(message) => message.len() + start.map_or(0, |start| 2 + encoded_len_varint(start)),
+        let symbols = &mut self.symbols;
+        let (name_refs, metadata, others) = match sample.metric {
+            Some(metric) => {
+                let (name, others) = self.names.split(metric, sample.labels, symbols);
+                (&*name.refs, &*name.metadata, others)
+            }
+            None => (&[][..], &[][..], sample.labels),
         };
-        let metadata = sample.metric.map(|metric| {
-            let address = metric.name.as_ptr().addr();
-            let describe = || describe(metric, &mut self.symbols);
-            &**self.metadata.entry(address).or_insert_with(describe)
-        });
-        let metadata_bytes = metadata.map_or(0, |metadata| field_bytes(metadata.len()));
+        let refs = self.neighbour.refs(others, symbols);
+        let start = sample.start().map(i64::cast_unsigned);
+        let refs_bytes = name_refs.len() + refs.len();
+        let before = metadata.len() + field_bytes(refs_bytes);
 
         let series = &mut self.series;
         series.push(TAG_TIMESERIES);
-        let series_bytes = metadata_bytes + field_bytes(refs.len()) + field_bytes(value_bytes);
-        encode_varint(series_bytes as u64, series);
-        if let Some(metadata) = metadata {
-            put_bytes(series, TAG_METADATA, metadata);
-        }
-        put_bytes(series, TAG_REFS, refs);
         match sample.value {
             SampleValue::Number(value) | SampleValue::Classic(value) => {
-                series.push(TAG_SAMPLES);
-                encode_varint(value_bytes as u64, series);
-                series.push(TAG_TIMESTAMP);
-                encode_varint(sample.timestamp.cast_unsigned(), series);
-                if let Some(start) = start {
-                    series.push(TAG_START);
-                    encode_varint(start, series);
-                }
-                series.push(TAG_VALUE);
+                let stamp = self.stamps.of(sample.timestamp.cast_unsigned(), start);
+                put_length(series, before + stamp.len() + size_of::<f64>());
+                put_labels(series, metadata, refs_bytes, [name_refs, refs]);
+                series.extend_from_slice(stamp);
                 series.extend_from_slice(&value.to_le_bytes());
             }
             SampleValue::Native(message) => {
+                let bytes = message.len() + start.map_or(0, |start| 2 + encoded_len_varint(start));
+                put_length(series, before + field_bytes(bytes));
+                put_labels(series, metadata, refs_bytes, [name_refs, refs]);
                 series.push(TAG_HISTOGRAMS);
-                encode_varint(value_bytes as u64, series);
+                put_length(series, bytes);
                 series.extend_from_slice(message);
                 if let Some(start) = start {
                     series.extend_from_slice(&TAG_HISTOGRAM_START);
@@ -121,13 +106,23 @@ impl Writer {
     pub(super) fn clear(&mut self) {
         self.symbols.clear();
         self.series.clear();
+        self.names.clear();
         self.neighbour.clear();
-        self.metadata.clear();
     }
 }
 
-fn number_bytes(timestamp: u64, start: Option<u64>) -> usize {
-    VALUE_BYTES + 1 + encoded_len_varint(timestamp) + start.map_or(0, |start| 1 + encoded_len_varint(start))
+/// Writes what is said about a series, and its labels.
+fn put_labels(series: &mut Vec<u8>, metadata: &[u8], refs_bytes: usize, refs: [&[u8]; 2]) {
+    series.extend_from_slice(metadata);
+    series.push(TAG_REFS);
+    put_length(series, refs_bytes);
+    series.extend_from_slice(refs[0]);
+    series.extend_from_slice(refs[1]);
+}
+
+/// Writes the number of a text.
+fn put_ref(to: &mut Vec<u8>, number: u32) {
+    put_length(to, number as usize);
 }
 
 /// Writes the `Metadata` message of a metric.

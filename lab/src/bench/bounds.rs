@@ -31,6 +31,8 @@ pub enum Require {
 /// A bound with what was found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
+    /// Where and under which load the figure was measured; `None` for round-trip times.
+    pub at: Option<(Place, Load)>,
     /// In words: what is bound.
     pub what: String,
     /// In words: what is required.
@@ -92,6 +94,7 @@ fn judge_rtts(rtts: &RttSheet, busy: u32) -> Option<Verdict> {
     let [idle, disturbed] = RTT_ERROR;
     let limit = if busy == 0 { idle } else { disturbed };
     Some(Verdict {
+        at: None,
         what: format!("engine, {busy} busy processes: p99 of the RTT's error, us"),
         required: format!("<= {limit:.0}"),
         found: format!("{found:.1}"),
@@ -139,7 +142,8 @@ impl Bound {
             }
         };
         Some(Verdict {
-            what: format!("{contender}, {place}, {load}: {what}"),
+            at: Some((place, load)),
+            what: format!("{contender}: {what}"),
             required,
             found,
             met,
@@ -186,9 +190,8 @@ mod tests {
     fn bounds_without_figures_are_not_judged() {
         let verdicts = judge(&sheet(1), &RttSheet::default());
         assert!(
-            verdicts
-                .iter()
-                .all(|verdict| !verdict.what.contains("smokeping") && !verdict.what.contains("10000"))
+            verdicts.iter().all(|verdict| !verdict.what.contains("smokeping")
+                && verdict.at == Some((Place::Loopback, Load::Paced(1000))))
         );
         assert!(judge(&Sheet::default(), &RttSheet::default()).is_empty());
     }

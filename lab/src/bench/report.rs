@@ -8,6 +8,7 @@ use super::bounds::{Verdict, megabytes};
 use super::measure::{Cell, Measured, Sheet};
 use super::plan::{Contender, Load, Place};
 use super::rtt::RttSheet;
+use crate::document::Section;
 
 /// One measurement in a line.
 #[must_use]
@@ -24,36 +25,40 @@ pub fn line(one: &Measured) -> String {
     )
 }
 
-/// All tables: one per place and load, then the bounds, then what they were measured on.
+/// A section per place and load and one for round-trip times, each with its tables, its bounds and what it was measured with, so
+/// that it stands for itself.
 #[must_use]
-pub fn text(sheet: &Sheet, rtts: &RttSheet, verdicts: &[Verdict], machine: &[(String, String)]) -> String {
-    let mut text = String::new();
-    for (place, load) in sheet.tables() {
-        let rows = Contender::value_variants().iter().filter_map(|contender| {
-            row(
-                sheet,
-                Cell {
-                    place,
-                    load,
-                    contender: *contender,
-                },
-            )
-        });
-        let _infallible = writeln!(
-            text,
-            "### {}\n\n{}",
+pub fn sections(sheet: &Sheet, rtts: &RttSheet, verdicts: &[Verdict], machine: &[(String, String)]) -> Vec<Section> {
+    let section = |title: String, figures: String, at: Option<(Place, Load)>| {
+        let bounds = verdicts.iter().filter(|verdict| verdict.at == at);
+        let body = format!("{figures}\n{}{}", bounds_table(bounds), measured_with(machine));
+        Section { title, body }
+    };
+    let costs = sheet.tables().into_iter().map(|(place, load)| {
+        let cell = |contender: &Contender| Cell {
+            place,
+            load,
+            contender: *contender,
+        };
+        let rows = Contender::value_variants()
+            .iter()
+            .filter_map(|who| row(sheet, cell(who)));
+        section(
             title(place, load),
-            table(&HEAD, &rows.collect::<Vec<_>>())
-        );
-    }
-    if !rtts.contenders().is_empty() {
-        let _infallible = writeln!(
-            text,
-            "### Error of the round-trip time, us (p50 / p99)\n\n{}",
-            rtt_table(rtts)
-        );
-    }
-    let rows = verdicts.iter().map(|verdict| {
+            table(&HEAD, &rows.collect::<Vec<_>>()),
+            Some((place, load)),
+        )
+    });
+    let times = (!rtts.contenders().is_empty()).then(|| {
+        let title = "Error of the round-trip time, us (p50 / p99)".to_owned();
+        section(title, rtt_table(rtts), None)
+    });
+    costs.chain(times).collect()
+}
+
+/// Bounds and whether they are met; nothing where there are none.
+fn bounds_table<'a>(verdicts: impl Iterator<Item = &'a Verdict>) -> String {
+    let rows = verdicts.map(|verdict| {
         let state = if verdict.met { "met" } else { "**missed**" };
         [
             verdict.what.clone(),
@@ -62,18 +67,27 @@ pub fn text(sheet: &Sheet, rtts: &RttSheet, verdicts: &[Verdict], machine: &[(St
             state.to_owned(),
         ]
     });
-    let _infallible = writeln!(
-        text,
-        "### Bounds\n\n{}",
-        table(&["what", "required", "found", ""], &rows.collect::<Vec<_>>())
-    );
-    let rows = machine.iter().map(|(name, value)| [name.clone(), value.clone()]);
-    let _infallible = write!(
-        text,
-        "### Measured with\n\n{}",
-        table(&["", ""], &rows.collect::<Vec<_>>())
-    );
-    text
+    let rows: Vec<_> = rows.collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!("{}\n", table(&BOUNDS_HEAD, &rows))
+}
+
+pub(crate) const BOUNDS_HEAD: [&str; 4] = ["bound", "required", "found", ""];
+
+/// Date, machine, versions and command, in one line.
+pub(crate) fn measured_with(machine: &[(String, String)]) -> String {
+    let part = |(name, value): &(String, String)| {
+        // Many programs begin with their own name.
+        if value.starts_with(name.as_str()) {
+            value.clone()
+        } else {
+            format!("{name} {value}")
+        }
+    };
+    let parts: Vec<_> = machine.iter().map(part).collect();
+    format!("Measured with: {}.\n", parts.join("; "))
 }
 
 const HEAD: [&str; 10] = [
@@ -204,6 +218,7 @@ mod tests {
         rtts.add(Contender::Engine, 0, vec![1.0, 2.0, 25.0]);
         rtts.add(Contender::Fping, 2, vec![50.0]);
         let machine = [("date".to_owned(), "2001-02-03".to_owned())];
-        insta::assert_snapshot!(text(&sheet, &rtts, &judge(&sheet, &rtts), &machine));
+        let sections = sections(&sheet, &rtts, &judge(&sheet, &rtts), &machine);
+        insta::assert_snapshot!(Section::join(&sections));
     }
 }

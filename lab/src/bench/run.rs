@@ -12,6 +12,7 @@ use super::measure::{Cell, Measured, Sheet};
 use super::plan::{Contender, Load, Options, Place};
 use super::rtt::RttSheet;
 use super::{bounds, document, report, rtt_run};
+use crate::document::Section;
 use crate::enter::Inside;
 use crate::error::LabError;
 use crate::process::Process;
@@ -54,10 +55,10 @@ pub async fn run(inside: &Inside, options: &Options) -> Result<(), LabError> {
             format!("{others:.2} CPUs, the lab's own among them"),
         ));
     }
-    let text = report::text(&sheet, &rtts, &bounds::judge(&sheet, &rtts), &machine);
-    say(&format!("\n{text}"));
+    let sections = report::sections(&sheet, &rtts, &bounds::judge(&sheet, &rtts), &machine);
+    say(&format!("\n{}", Section::join(&sections)));
     if let (Some(file), false) = (&options.write, stopped) {
-        document::PLACE.write(file, &text)?;
+        document::PLACE.merge(file, &sections)?;
         say(&format!("written to {}", file.display()));
     }
     arena.stop().await

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +48,9 @@ pub struct Options {
     /// The agent's `protocol` setting.
     #[arg(long)]
     pub protocol: Option<String>,
+    /// Folder in which requests wait; in memory without it.
+    #[arg(long, value_name = "FOLDER")]
+    pub queue: Option<PathBuf>,
 }
 
 /// Runs until it is killed.
@@ -63,10 +67,13 @@ async fn push(options: &Options) -> Result<(), LabError> {
     let snapshots = if options.idle { NEVER } else { interval };
     let protocol = options.protocol.as_ref();
     let protocol = protocol.map(|name| format!(", protocol: {name}")).unwrap_or_default();
+    let queue = options.queue.as_ref();
+    let queue = queue.map(|folder| format!("queue: {{directory: '{}'}}\n", folder.display()));
     let text = format!(
-        "grpc_server_address: '127.0.0.1:1'\nremote_write: {{url: '{}'{protocol}}}\npush: {{interval: {}ms}}\n",
+        "grpc_server_address: '127.0.0.1:1'\nremote_write: {{url: '{}'{protocol}}}\npush: {{interval: {}ms}}\n{}",
         options.url,
-        snapshots.as_millis()
+        snapshots.as_millis(),
+        queue.unwrap_or_default(),
     );
     let settings =
         AgentSettings::parse("bench", &text, &AgentOverrides::default()).map_err(failed("reading settings"))?;

@@ -1,6 +1,7 @@
 //! Starts a contender for a job.
 
 use std::fs;
+use std::time::Duration;
 
 use super::page::Page;
 use super::plan::{Contender, Job};
@@ -52,16 +53,11 @@ pub fn start(lab: &Lab, who: Contender, job: Job, sink: &Sink, page: &Page, numb
     };
     let plan = match who {
         Contender::Agent | Contender::AgentRw2 | Contender::AgentZstd => {
-            let program = std::env::current_exe().map_err(LabError::io("finding this program"))?;
-            let mut arguments = vec![
-                "pusher".to_owned(),
-                format!("--targets={}", job.targets),
-                format!("--url={}", sink.url()),
-                format!("--interval={millis}"),
-            ];
-            arguments.extend(who.protocol().map(|protocol| format!("--protocol={protocol}")));
-            arguments.extend(job.drops_all.then(|| "--idle".to_owned()));
-            ProcessPlan::new(&name, &program, arguments)
+            let mut flags = Vec::new();
+            flags.extend(job.on_disk.then(|| format!("--queue={store}")));
+            flags.extend(who.protocol().map(|protocol| format!("--protocol={protocol}")));
+            flags.extend(job.drops_all.then(|| "--idle".to_owned()));
+            return pusher(lab, &name, job.targets, job.interval, sink, flags);
         }
         Contender::Prometheus2 => prometheus("bookworm", "--enable-feature=agent")?,
         Contender::Prometheus3 => prometheus("sid", "--agent")?,
@@ -82,4 +78,27 @@ pub fn start(lab: &Lab, who: Contender, job: Job, sink: &Sink, page: &Page, numb
         }
     };
     Process::start(lab.hub(), &plan)
+}
+
+/// Starts the agent's push path as a process of its own.
+///
+/// # Errors
+/// [`LabError::NoProgram`], [`LabError::Io`].
+pub fn pusher(
+    lab: &Lab,
+    name: &str,
+    targets: usize,
+    interval: Duration,
+    sink: &Sink,
+    flags: impl IntoIterator<Item = String>,
+) -> Result<Process, LabError> {
+    let program = std::env::current_exe().map_err(LabError::io("finding this program"))?;
+    let mut arguments = vec![
+        "pusher".to_owned(),
+        format!("--targets={targets}"),
+        format!("--url={}", sink.url()),
+        format!("--interval={}", interval.as_millis()),
+    ];
+    arguments.extend(flags);
+    Process::start(lab.hub(), &ProcessPlan::new(name, &program, arguments))
 }

@@ -89,6 +89,9 @@ pub struct Job {
     pub interval: Duration,
     /// Nothing is sent.
     pub drops_all: bool,
+    /// Our agent's queue is on disk, as that of the others always is: where there is an outage, not where costs are compared,
+    /// because what the others spend on their disk is not counted there.
+    pub on_disk: bool,
 }
 
 /// Options of `xprober-lab bench-push`.

@@ -7,8 +7,8 @@ use clap::ValueEnum as _;
 use super::measure::{Measured, Sheet};
 use super::plan::Contender;
 use super::sink::times_real_time;
-use crate::bench::report::table;
-use crate::document::Markers;
+use crate::bench::report::{BOUNDS_HEAD, measured_with, table};
+use crate::document::{Markers, Section};
 
 /// Where the tables stand in the document.
 pub const PLACE: Markers = Markers {
@@ -29,50 +29,48 @@ const HEAD: [&str; 7] = [
     "samples/s",
 ];
 
-/// All tables; `seconds` is the length of one measurement.
+/// A section per number of targets and one for the catch-up, each with its tables, its bounds and what it was measured with, so
+/// that it stands for itself; `seconds` is the length of one measurement.
 #[must_use]
-pub fn text(sheet: &Sheet, seconds: u64, machine: &[(String, String)]) -> String {
-    let mut text = String::new();
+pub fn sections(sheet: &Sheet, seconds: u64, machine: &[(String, String)]) -> Vec<Section> {
+    let section = |title: String, figures: String, bounds: Vec<[String; 4]>| {
+        let bounds = if bounds.is_empty() {
+            String::new()
+        } else {
+            format!("\n{}", table(&BOUNDS_HEAD, &bounds))
+        };
+        let body = format!("{figures}{bounds}\n{}{}", missing(sheet), measured_with(machine));
+        Section { title, body }
+    };
     let mut targets: Vec<_> = sheet.rounds.keys().map(|(targets, _)| *targets).collect();
     targets.dedup();
-    for targets in targets {
-        let rows: Vec<_> = Contender::value_variants()
+    let costs = targets.into_iter().map(|targets| {
+        let rows = Contender::value_variants()
             .iter()
-            .filter_map(|who| row(sheet, targets, *who, seconds))
-            .collect();
-        let _infallible = writeln!(text, "### {targets} targets\n\n{}", table(&HEAD, &rows));
-    }
-    let rows: Vec<_> = sheet
-        .catch_up
-        .keys()
-        .filter_map(|who| {
-            let rate = sheet.catch_up_rate(*who)?;
-            let times = times_real_time(rate);
-            Some([who.to_string(), format!("{rate:.0}"), format!("{times:.0}")])
-        })
-        .collect();
-    if !rows.is_empty() {
+            .filter_map(|who| row(sheet, targets, *who, seconds));
+        let figures = table(&HEAD, &rows.collect::<Vec<_>>());
+        section(format!("{targets} targets"), figures, cost_bounds(sheet, targets))
+    });
+    let rows = sheet.catch_up.keys().filter_map(|who| {
+        let rate = sheet.catch_up_rate(*who)?;
+        let times = times_real_time(rate);
+        Some([who.to_string(), format!("{rate:.0}"), format!("{times:.0}")])
+    });
+    let rows: Vec<_> = rows.collect();
+    let catch_up = (!rows.is_empty()).then(|| {
         let head = ["contender", "samples/s", "times real time of 10,000 targets"];
-        let _infallible = writeln!(text, "### Catching up after an outage\n\n{}", table(&head, &rows));
+        let title = "Catching up after an outage".to_owned();
+        section(title, table(&head, &rows), catch_up_bounds(sheet))
+    });
+    costs.chain(catch_up).collect()
+}
+
+/// Who could not be measured; nothing where all could.
+fn missing(sheet: &Sheet) -> String {
+    let mut text = String::new();
+    for (who, why) in &sheet.missing {
+        let _infallible = writeln!(text, "Not measured: {who}: {why}.\n");
     }
-    let _infallible = writeln!(
-        text,
-        "### Bounds\n\n{}",
-        table(&["what", "required", "found", ""], &bounds(sheet))
-    );
-    if !sheet.missing.is_empty() {
-        let rows: Vec<_> = sheet
-            .missing
-            .iter()
-            .map(|(who, why)| [who.to_string(), why.clone()])
-            .collect();
-        let _infallible = writeln!(text, "### Not measured\n\n{}", table(&["contender", "why"], &rows));
-    }
-    let rows: Vec<_> = machine
-        .iter()
-        .map(|(name, value)| [name.clone(), value.clone()])
-        .collect();
-    let _infallible = write!(text, "### Measured with\n\n{}", table(&["", ""], &rows));
     text
 }
 
@@ -97,43 +95,51 @@ fn row(sheet: &Sheet, targets: usize, who: Contender, seconds: u64) -> Option<[S
     ])
 }
 
-fn bounds(sheet: &Sheet) -> Vec<[String; 4]> {
-    let verdict = |met: bool| if met { "met" } else { "**missed**" }.to_owned();
+fn cost_bounds(sheet: &Sheet, targets: usize) -> Vec<[String; 4]> {
     let mut rows = Vec::new();
-    for (targets, who) in sheet.rounds.keys().filter(|(_, who)| who.is_ours()) {
+    let ours = sheet.rounds.keys().filter(|(of, who)| *of == targets && who.is_ours());
+    for (_, who) in ours {
         for other in [Contender::Prometheus2, Contender::Prometheus3] {
-            if let Some(ratio) = sheet.ratio(*targets, *who, other, Measured::push_nanos) {
+            if let Some(ratio) = sheet.ratio(targets, *who, other, Measured::push_nanos) {
                 rows.push([
-                    format!("CPU of the push / {other}, {who}, {targets} targets"),
+                    format!("{who}: CPU of the push / {other}"),
                     "<= 1".to_owned(),
                     format!("{ratio:.2}"),
-                    verdict(ratio <= 1.0),
+                    state(ratio <= 1.0),
                 ]);
             }
         }
         if let (Some(bound), Some(bytes)) = (
             who.wire_bound(),
-            sheet.median(*targets, *who, Measured::bytes_per_sample),
+            sheet.median(targets, *who, Measured::bytes_per_sample),
         ) {
             rows.push([
-                format!("bytes per sample, {who}, {targets} targets"),
+                format!("{who}: bytes per sample"),
                 format!("<= {bound:.0}"),
                 format!("{bytes:.1}"),
-                verdict(bytes <= bound),
-            ]);
-        }
-    }
-    for who in sheet.catch_up.keys().filter(|who| who.is_ours()) {
-        if let Some(times) = sheet.catch_up_rate(*who).map(times_real_time) {
-            rows.push([
-                format!("catching up, {who}"),
-                format!(">= {CATCH_UP_BOUND:.0} times real time"),
-                format!("{times:.0}"),
-                verdict(times >= CATCH_UP_BOUND),
+                state(bytes <= bound),
             ]);
         }
     }
     rows
+}
+
+fn catch_up_bounds(sheet: &Sheet) -> Vec<[String; 4]> {
+    let ours = sheet.catch_up.keys().filter(|who| who.is_ours());
+    let rows = ours.filter_map(|who| {
+        let times = times_real_time(sheet.catch_up_rate(*who)?);
+        Some([
+            who.to_string(),
+            format!(">= {CATCH_UP_BOUND:.0} times real time"),
+            format!("{times:.0}"),
+            state(times >= CATCH_UP_BOUND),
+        ])
+    });
+    rows.collect()
+}
+
+fn state(met: bool) -> String {
+    if met { "met" } else { "**missed**" }.to_owned()
 }
 
 #[cfg(test)]
@@ -154,6 +160,7 @@ mod tests {
         sheet
             .missing
             .insert(Contender::AgentRw2, "it does not start".to_owned());
-        insta::assert_snapshot!(text(&sheet, 10, &[("date".to_owned(), "2001-02-03".to_owned())]));
+        let sections = sections(&sheet, 10, &[("date".to_owned(), "2001-02-03".to_owned())]);
+        insta::assert_snapshot!(Section::join(&sections));
     }
 }

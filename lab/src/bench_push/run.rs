@@ -12,6 +12,7 @@ use super::report;
 use super::sink::{self, Sink, Taken};
 use crate::bench::document::{first_line, hardware};
 use crate::bench::kernel::cpu_time;
+use crate::document::Section;
 use crate::enter::Inside;
 use crate::error::LabError;
 use crate::process::{Process, find};
@@ -55,10 +56,10 @@ pub async fn run(inside: &Inside, options: &Options) -> Result<(), LabError> {
         .transpose()?
         .is_some();
     let sheet = std::mem::take(&mut bench.sheet);
-    let text = report::text(&sheet, options.seconds, &machine()?);
-    say(&format!("\n{text}"));
+    let sections = report::sections(&sheet, options.seconds, &machine()?);
+    say(&format!("\n{}", Section::join(&sections)));
     if let (Some(file), true) = (&options.write, whole) {
-        report::PLACE.write(file, &text)?;
+        report::PLACE.merge(file, &sections)?;
         say(&format!("written to {}", file.display()));
     }
     sink.stop().await;
@@ -84,6 +85,7 @@ impl Bench<'_> {
                         targets,
                         interval: COST_INTERVAL,
                         drops_all: false,
+                        on_disk: false,
                     };
                     let measured = self.cost(who, job, &page).await;
                     let line = match measured {
@@ -150,6 +152,7 @@ impl Bench<'_> {
             targets,
             interval,
             drops_all: false,
+            on_disk: false,
         };
         let mut process = self.start(Contender::Agent, job, &nothing)?;
         self.sink.wait_for(1, START_LIMIT).await?;
@@ -215,6 +218,7 @@ impl Bench<'_> {
             targets: CATCH_UP_TARGETS,
             interval: USUAL_INTERVAL,
             drops_all: false,
+            on_disk: true,
         };
         let mut process = self.start(who, job, page)?;
         let begun = self.sink.wait_for(1, START_LIMIT).await;

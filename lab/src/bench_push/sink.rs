@@ -9,10 +9,12 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
+use prost::Message as _;
 use tokio::sync::watch;
 
 use super::plan::REAL_TIME_RATE;
 use crate::error::LabError;
+use crate::judge::book::value;
 use crate::namespace::Namespace;
 use crate::remote_write::Spelling;
 use crate::remote_write::message::{TimeSeries, WriteRequest};
@@ -46,6 +48,19 @@ impl Taken {
     pub fn read(&self) -> Result<WriteRequest, LabError> {
         let read = self.spelling.decode(&self.body);
         read.map_err(|reason| LabError::io("reading what a contender sent")(std::io::Error::other(reason)))
+    }
+
+    /// How old its newest sample was when it came.
+    ///
+    /// # Errors
+    /// [`LabError::Io`] when it is damaged.
+    pub fn age(&self) -> Result<Duration, LabError> {
+        let request = self.read()?;
+        let samples = request.timeseries.iter().flat_map(|series| &series.samples);
+        let newest = samples.map(|sample| sample.timestamp).max();
+        let newest = Duration::from_millis(newest.unwrap_or_default().try_into().unwrap_or_default());
+        let now = self.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Ok(now.saturating_sub(newest))
     }
 }
 
@@ -152,15 +167,9 @@ async fn take(
     };
     let mut response = answer(StatusCode::NO_CONTENT, "");
     if spelling == Spelling::V2Snappy {
-        let Ok(request) = spelling.decode(&body) else {
+        let Ok([floats, histograms]) = written(&body) else {
             return Some(answer(StatusCode::BAD_REQUEST, ""));
         };
-        let histograms = request
-            .timeseries
-            .iter()
-            .map(|series| series.histograms.len() as u64)
-            .sum();
-        let floats = samples(&request) - histograms;
         for (name, count) in WRITTEN.into_iter().zip([floats, histograms, 0]) {
             response.headers_mut().insert(name, count.into());
         }
@@ -173,6 +182,35 @@ async fn take(
         });
     });
     Some(response)
+}
+
+/// A request of Remote-Write 2.0, as far as its samples can be counted: reading all of it would take longer than its sender did.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Outline {
+    #[prost(bytes = "bytes", repeated, tag = "5")]
+    timeseries: Vec<Bytes>,
+}
+
+/// A series of it.
+#[derive(Clone, PartialEq, prost::Message)]
+struct SeriesOutline {
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    samples: Vec<Bytes>,
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    histograms: Vec<Bytes>,
+}
+
+/// Counts samples and histograms.
+fn written(body: &[u8]) -> Result<[u64; 2], String> {
+    let message = Bytes::from(Spelling::V2Snappy.decompress(body)?);
+    let request = Outline::decode(message).map_err(|error| error.to_string())?;
+    let mut counts = [0, 0];
+    for series in request.timeseries {
+        let series = SeriesOutline::decode(series).map_err(|error| error.to_string())?;
+        counts[0] += series.samples.len() as u64;
+        counts[1] += series.histograms.len() as u64;
+    }
+    Ok(counts)
 }
 
 /// Samples in a request.
@@ -202,6 +240,22 @@ pub fn series(taken: &[Taken]) -> Result<Vec<TimeSeries>, LabError> {
     Ok(all.into_values().collect())
 }
 
+/// The newest value of a series, by its name.
+///
+/// # Errors
+/// [`LabError::Io`] when a body is damaged.
+pub fn newest(taken: &[Taken], name: &str) -> Result<Option<f64>, LabError> {
+    let mut newest = None;
+    for one in taken {
+        for series in one.read()?.timeseries {
+            if value(&series.labels, "__name__") == name {
+                newest = series.samples.last().map(|sample| sample.value).or(newest);
+            }
+        }
+    }
+    Ok(newest)
+}
+
 /// Samples per second with which an outage was made up for, from the first request that was taken until one came whose
 /// samples are no older than `late`; none while that has not come.
 ///
@@ -211,16 +265,8 @@ pub fn catch_up_rate(taken: &[Taken], late: Duration) -> Result<Option<f64>, Lab
     let Some(first) = taken.first() else { return Ok(None) };
     let mut total = 0;
     for one in taken {
-        let request = one.read()?;
-        total += samples(&request);
-        let times = request
-            .timeseries
-            .iter()
-            .flat_map(|series| &series.samples)
-            .map(|sample| sample.timestamp);
-        let newest = Duration::from_millis(times.max().unwrap_or_default().try_into().unwrap_or_default());
-        let now = one.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        if now.saturating_sub(newest) <= late {
+        total += samples(&one.read()?);
+        if one.age()? <= late {
             let took = one
                 .at
                 .duration_since(first.at)
@@ -241,7 +287,7 @@ pub fn times_real_time(rate: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::remote_write::message::{Label, Sample};
+    use crate::remote_write::message::{Histogram, Label, Sample};
 
     fn taken(at_seconds: u64, sample_seconds: i64) -> Taken {
         let request = WriteRequest {
@@ -262,6 +308,18 @@ mod tests {
             spelling: Spelling::V1Snappy,
             body: Spelling::V1Snappy.encode(&request).unwrap().into(),
         }
+    }
+
+    #[test]
+    fn what_was_written_is_counted_without_reading_it() {
+        let mut request = taken(0, 1).read().unwrap();
+        request.timeseries.push(TimeSeries {
+            histograms: vec![Histogram::default(); 3],
+            ..request.timeseries[0].clone()
+        });
+        let body = Spelling::V2Snappy.encode(&request).unwrap();
+        assert_eq!(written(&body), Ok([2, 3]));
+        assert!(written(b"no request").is_err());
     }
 
     #[test]

@@ -97,7 +97,21 @@ impl Spelling {
     /// # Errors
     /// When the bytes are damaged or larger than 64 MiB, which no receiver takes.
     pub fn decode(self, bytes: &[u8]) -> Result<WriteRequest, String> {
-        let plain = match self {
+        let plain = self.decompress(bytes)?;
+        match self {
+            Self::V1Snappy | Self::V1Zstd => WriteRequest::decode(plain.as_slice()).map_err(|error| error.to_string()),
+            Self::V2Snappy => RequestV2::decode(plain.as_slice())
+                .map_err(|error| error.to_string())?
+                .resolve(),
+        }
+    }
+
+    /// Reads the message in a request, whatever it holds.
+    ///
+    /// # Errors
+    /// As [`Spelling::decode`].
+    pub fn decompress(self, bytes: &[u8]) -> Result<Vec<u8>, String> {
+        match self {
             Self::V1Snappy | Self::V2Snappy => {
                 let size = snap::raw::decompress_len(bytes).map_err(|error| error.to_string())?;
                 if size > MAX_BODY_BYTES {
@@ -105,15 +119,9 @@ impl Spelling {
                 }
                 snap::raw::Decoder::new()
                     .decompress_vec(bytes)
-                    .map_err(|error| error.to_string())?
+                    .map_err(|error| error.to_string())
             }
-            Self::V1Zstd => zstd::bulk::decompress(bytes, MAX_BODY_BYTES).map_err(|error| error.to_string())?,
-        };
-        match self {
-            Self::V1Snappy | Self::V1Zstd => WriteRequest::decode(plain.as_slice()).map_err(|error| error.to_string()),
-            Self::V2Snappy => RequestV2::decode(plain.as_slice())
-                .map_err(|error| error.to_string())?
-                .resolve(),
+            Self::V1Zstd => zstd::bulk::decompress(bytes, MAX_BODY_BYTES).map_err(|error| error.to_string()),
         }
     }
 }

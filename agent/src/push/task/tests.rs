@@ -1,8 +1,12 @@
 //! The push against a receiver on loopback that misbehaves.
 
+mod burst;
+
 mod negotiation;
 
 mod poison;
+
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::super::PushCounters;
 use super::super::receiver::{Receiver, Reply, remote_write, remote_write_with};
@@ -67,13 +71,19 @@ impl Running {
     }
 }
 
+/// A request of a snapshot of its own.
 pub(in crate::push) fn request(content: &'static str) -> SealedRequest {
+    static SNAPSHOTS: AtomicI64 = AtomicI64::new(0);
+    request_of(SNAPSHOTS.fetch_add(1, Ordering::Relaxed), content)
+}
+
+fn request_of(snapshot: i64, content: &'static str) -> SealedRequest {
     SealedRequest {
         bytes: content.into(),
         protocol: crate::wire::Protocol::V1Snappy,
         samples: content.len() as u64,
-        min_timestamp: 0,
-        max_timestamp: 0,
+        min_timestamp: snapshot,
+        max_timestamp: snapshot,
         sealed_at: Instant::now(),
     }
 }

@@ -81,6 +81,48 @@ fn a_request_that_always_fails_ages_out_and_frees_the_way() {
 }
 
 #[test]
+fn requests_of_one_snapshot_are_leased_together_and_the_next_snapshot_waits() {
+    let now = Instant::now();
+    let mut queue = Queue::new(bounds(100, 60));
+    let of = |moment, samples| SealedRequest {
+        min_timestamp: moment,
+        max_timestamp: moment,
+        ..request(10, samples, now)
+    };
+    for (moment, samples) in [(7, 1), (7, 2), (7, 3), (8, 4)] {
+        queue.push(of(moment, samples), now);
+    }
+    let mixed = SealedRequest {
+        min_timestamp: 8,
+        ..of(9, 5)
+    };
+    queue.push(mixed, now);
+    let more = |queue: &mut Queue, lane, moment| {
+        let leased = queue.lease_more(lane, moment, now);
+        leased.map(|(id, request)| (id, request.samples))
+    };
+    let (first, _) = queue.lease(now).unwrap();
+    let (second, samples) = more(&mut queue, Lane::Backlog, 7).unwrap();
+    assert_eq!(samples, 2);
+    let (third, samples) = more(&mut queue, Lane::Backlog, 7).unwrap();
+    assert_eq!(samples, 3);
+    assert_eq!(
+        more(&mut queue, Lane::Backlog, 7),
+        None,
+        "the rest is of other snapshots"
+    );
+    assert_eq!(more(&mut queue, Lane::Live, 8), None, "the newest is of two");
+    queue.ack(first);
+    queue.ack(third);
+    queue.release(second);
+    assert_eq!(leased_samples(&mut queue, now), Some(2), "what failed comes first");
+    assert_eq!(more(&mut queue, Lane::Backlog, 7), None);
+    queue.ack(second);
+    assert_eq!(leased_samples(&mut queue, now), Some(4));
+    assert_eq!(queue.status(now).samples, 9);
+}
+
+#[test]
 fn a_request_larger_than_the_queue_is_counted() {
     let now = Instant::now();
     let mut queue = Queue::new(bounds(20, 60));

@@ -6,7 +6,7 @@ use xprober_proto::remote_write::{TimeSeries, WriteRequest};
 use xprober_proto::remote_write_v2::Request;
 
 use super::*;
-use crate::samples::catalogue::{RTT, TARGET_UP};
+use crate::samples::catalogue::{self, RTT, TARGET_UP};
 use crate::wire::compress::decompress;
 use crate::wire::label;
 
@@ -60,6 +60,73 @@ fn shown(requests: &[SealedRequest]) -> Vec<String> {
         pairs.join(",")
     };
     all.map(show).collect()
+}
+
+/// 2,000 samples with 8 labels each, of 250 targets one after the other: names as long as those of clouds are, counters that
+/// differ by what was lost, times of a pair scattered and rounded to a microsecond.
+fn batch() -> Vec<Samples> {
+    let mut random = 1_u64;
+    let mut below = |most: u64| {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % most
+    };
+    let float = |number: u64| f64::from(u32::try_from(number).unwrap());
+    let target = |number: u64| {
+        let (sent, lost) = (86_400 - below(600), below(20));
+        let least = (number % 10 + 1) * 7_000 + below(3_000);
+        let seconds = |micros: u64| float(micros) / 1e6;
+        let values = [
+            (&catalogue::TARGET_SENT, float(sent)),
+            (&catalogue::TARGET_RECEIVED, float(sent - lost)),
+            (&catalogue::TARGET_RTT_MIN, seconds(least)),
+            (&catalogue::TARGET_RTT_AVG, seconds(least + 150 + below(50))),
+            (&catalogue::TARGET_RTT_MAX, seconds(least + 300 + below(400))),
+            (&catalogue::TARGET_JITTER, seconds(below(90))),
+            (&catalogue::TARGET_REPLY_TTL, float(52 + number % 10)),
+            (&TARGET_UP, 1.0),
+        ];
+        let mut group = Samples::default();
+        group.restart(1_790_000_000_123);
+        group.count_from(1_789_900_000_456);
+        for (metric, value) in values {
+            group.push(metric, value, |labels| {
+                for (name, value) in [
+                    ("__name__", metric.name.to_owned()),
+                    ("cluster", "edge-1".to_owned()),
+                    ("instance", "vm-eu-central-1a-17".to_owned()),
+                    ("job", "xprober".to_owned()),
+                    ("probe", "icmp".to_owned()),
+                    ("source_region", "eu-central-1".to_owned()),
+                    ("target", format!("vm-ap-southeast-{number:05}")),
+                    ("target_region", format!("ap-southeast-{}", number % 10)),
+                ] {
+                    label::put(labels, name.as_bytes(), value.as_bytes());
+                }
+            });
+        }
+        group
+    };
+    (0..250).map(target).collect()
+}
+
+#[test]
+fn two_thousand_samples_of_eight_labels_take_no_more_bytes_than_promised() {
+    let groups = batch();
+    for (protocol, most) in [
+        (Protocol::V1Snappy, 27),
+        (Protocol::V2Snappy, 16),
+        (Protocol::V1Zstd, 12),
+    ] {
+        let requests = encode(&mut Encoder::new(&settings(protocol, 2000)), &groups);
+        let [request] = requests.as_slice() else {
+            panic!("{} requests", requests.len());
+        };
+        assert_eq!(request.samples, 2000);
+        let bytes = request.bytes.len();
+        assert!(bytes <= most * 2000, "{protocol:?}: {bytes} bytes");
+    }
 }
 
 #[test]

@@ -1,15 +1,14 @@
-//! The labels of the series before: most of them are those of the next one too.
+//! The labels of the series before, without its name: most of them are those of the next one too, and often all.
 //!
 //! ```text
-//!   before:  __name__="a"  instance  job  le="1"  probe  region       numbers of the texts are known
-//!   next:    __name__="b"  instance  job          probe  region
-//!            ^ new text    ^ the same label       ^ the same bytes up to the end: copied at once
+//!   before:  instance  job  le="1"  probe  region       numbers of the texts are known
+//!   next:    instance  job          probe  region
+//!            ^ the same label       ^ the same bytes up to the end: copied at once
 //! ```
 
 use std::cmp::Ordering;
 
-use prost::encoding::encode_varint;
-
+use super::put_ref;
 use crate::wire::label;
 use crate::wire::symbols::Symbols;
 
@@ -43,6 +42,9 @@ struct Known {
 impl Neighbour {
     /// Answers the numbers of names and values as they stand in the message, and remembers the labels.
     pub(super) fn refs(&mut self, labels: &[u8], symbols: &mut Symbols) -> &[u8] {
+        if self.bytes == labels {
+            return &self.refs;
+        }
         self.next.refs.clear();
         self.next.labels.clear();
         let (mut rest, mut known) = (labels, self.labels.as_slice());
@@ -129,13 +131,6 @@ impl Next {
 impl Known {
     fn refs_bytes(&self) -> usize {
         ref_bytes(self.name) + ref_bytes(self.value)
-    }
-}
-
-fn put_ref(to: &mut Vec<u8>, number: u32) {
-    match u8::try_from(number) {
-        Ok(short @ ..=0x7f) => to.push(short),
-        Ok(_) | Err(_) => encode_varint(u64::from(number), to),
     }
 }
 

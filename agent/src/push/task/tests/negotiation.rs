@@ -140,7 +140,7 @@ fn sealed() -> SealedRequest {
     SealedRequest {
         bytes: bytes.into(),
         samples: 1,
-        ..request("")
+        ..request_of(7, "")
     }
 }
 
