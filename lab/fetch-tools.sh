@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Gets the programs that the tests and the demo run: Prometheus, promtool, Alertmanager, amtool, VictoriaMetrics, vmalert.
 # With the argument "bench" those that `make bench-probe` measures beside ours, too: fping, smokeping_prober.
-# With the argument "versions" Prometheus and VictoriaMetrics (with vmagent) of three Debian releases side by side, and
-# Alertmanager (with amtool) of the newest, under versions/<release>/bin, whatever the system has: receivers differ, and what
-# we say about them is shown on all; robots of chat groups need an Alertmanager that is newer than those of stable releases.
+# With the argument "versions" Prometheus (with promtool) and VictoriaMetrics (with vmagent, vmalert and, from trixie on, vmalert-tool)
+# of three Debian releases side by side, and Alertmanager (with amtool) of the newest, under versions/<release>/bin, whatever the
+# system has: receivers and dialects of PromQL differ, and what we say about them is shown on all; robots of chat groups need an
+# Alertmanager that is newer than those of stable releases.
 #
 # What is on PATH is used as it is. The rest is downloaded from the distribution's own archive and unpacked under
 # $XPROBER_TOOLS (default: target/tools), with links in its bin folder. Nothing is installed, no service is started, the
@@ -25,13 +26,17 @@ wanted=(
   vmalert:victoria-metrics
 )
 versions=(bookworm trixie sid)
-# Sets program:package of a release.
-programs_of() {
-  programs=(prometheus:prometheus victoria-metrics:victoria-metrics vmagent:victoria-metrics)
-  if [[ $1 == sid ]]; then
-    programs+=(prometheus-alertmanager:prometheus-alertmanager amtool:prometheus-alertmanager)
-  fi
-}
+# program:package; has_program knows which release lacks what.
+of_version=(
+  prometheus:prometheus
+  promtool:prometheus
+  victoria-metrics:victoria-metrics
+  vmagent:victoria-metrics
+  vmalert:victoria-metrics
+  vmalert-tool:victoria-metrics
+  prometheus-alertmanager:prometheus-alertmanager
+  amtool:prometheus-alertmanager
+)
 case ${1-} in
 '' | versions) ;;
 bench) wanted+=(fping:fping prometheus-smokeping-prober:prometheus-smokeping-prober) ;;
@@ -74,13 +79,21 @@ find_missing() {
   done
 }
 
+# Says whether a release has a program that we want of it.
+has_program() {
+  case $2 in
+  vmalert-tool) [[ $1 != bookworm ]] ;;
+  prometheus-alertmanager | amtool) [[ $1 == sid ]] ;;
+  esac
+}
+
 # Prints the releases of which a program is missing.
 missing_versions() {
-  local release entry programs
+  local release entry
   for release in "${versions[@]}"; do
-    programs_of "$release"
-    for entry in "${programs[@]}"; do
+    for entry in "${of_version[@]}"; do
       [[ -x $tools/versions/$release/bin/${entry%%:*} ]] && continue
+      has_program "$release" "${entry%%:*}" || continue
       printf '%s ' "$release"
       break
     done
@@ -206,22 +219,24 @@ check_runs() {
 }
 
 fetch_release() {
-  local release=$1 place=$tools/versions/$1 entry package programs fetched=" "
-  programs_of "$release"
+  local release=$1 place=$tools/versions/$1 entry program package
   prepare_state
   use_release "$release"
   read_lists "$release"
   mkdir -p "$place/bin"
-  for entry in "${programs[@]}"; do
-    package=${entry##*:}
-    # What an earlier run of this script has unpacked stays.
-    [[ -x $place/bin/${entry%%:*} ]] && continue
-    if [[ $fetched != *" $package "* ]]; then
+  for entry in "${of_version[@]}"; do
+    program=${entry%%:*} package=${entry##*:}
+    has_program "$release" "$program" || continue
+    [[ -x $place/bin/$program ]] && continue
+    # What an earlier run unpacked stays.
+    [[ -d $place/$package ]] || fetch "$package" "$place/$package"
+    if [[ ! -x $place/$package/usr/bin/$program ]]; then
+      # Split off into a package of its own name, as promtool is from trixie on.
+      package=$program
       fetch "$package" "$place/$package"
-      fetched+="$package "
     fi
-    check_runs "$place/$package/usr/bin/${entry%%:*}"
-    ln -sfn "../$package/usr/bin/${entry%%:*}" "$place/bin/${entry%%:*}"
+    check_runs "$place/$package/usr/bin/$program"
+    ln -sfn "../$package/usr/bin/$program" "$place/bin/$program"
   done
 }
 
