@@ -218,12 +218,15 @@ fn webhook_keeps_what_it_was_sent() {
         let address: SocketAddr = sink.url()["http://".len()..].trim_end_matches('/').parse().unwrap();
         let body = r#"{"alerts":[{"labels":{"line":"l"}}]}"#;
         let request = format!(
-            "POST /hook HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            "POST /hook?key=1 HTTP/1.1\r\nHost: x\r\nX-Number: 7\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
         let sent = tokio::task::spawn_blocking(move || exchange(TcpStream::connect(address).unwrap(), &request));
         let one = sink.wait_for(20 * QUICK, |one| one.path == "/hook").await.unwrap();
         assert_eq!(one.alerts().next().unwrap()["labels"]["line"], "l");
+        assert_eq!((one.method.as_str(), one.query.as_str()), ("POST", "key=1"));
+        assert_eq!(one.headers["x-number"], "7");
+        assert_eq!(one.bytes, body);
         assert!(sent.await.unwrap().starts_with("HTTP/1.1 200"));
         assert!(sink.wait_for(MS, |one| one.path == "/other").await.is_err());
         sink.stop().await;
