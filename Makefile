@@ -98,8 +98,9 @@ e2e: tools versions browser ## Runs the real binaries, Prometheus, VictoriaMetri
 	$(CARGO) test -p xprober-lab --locked --tests -- --test-threads=1
 
 .PHONY: rules
-rules: tools ## Checks and tests rules, dashboards, Alertmanager files and every sample
+rules: tools versions ## Checks and tests rules, dashboards, Alertmanager files and every sample
 	grafana/check.sh
+	grafana/alertmanager/check.sh
 	$(CARGO) build --workspace --locked --bins
 	grafana/dashboards/check.sh
 	for file in config/planner.yml config/xprober.yml; do $(TARGET)/debug/xprober-planner check --config.file=$$file; done
