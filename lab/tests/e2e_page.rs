@@ -411,7 +411,6 @@ fn the_page_shows_what_the_wan_does_and_says_when_it_does_not_know_prometheus() 
             lab.https_target("web2", Behaviour::default()).unwrap(),
         ];
         let (mut stack, mut browser) = start(lab, Database::Prometheus).await;
-        picture(&mut browser, "planner-desktop").await;
         assert_values(lab, &stack, &mut browser).await;
         assert_json(lab).await;
         assert_readable(&mut browser, Device::DESKTOP.dark(), "planner-desktop-dark").await;
@@ -420,7 +419,7 @@ fn the_page_shows_what_the_wan_does_and_says_when_it_does_not_know_prometheus() 
         assert_headings_stay(&mut browser).await;
         assert_well_behaved(&mut browser).await;
         assert_works_without_scripts(&mut browser).await;
-        browser.hold(Device::DESKTOP).await.unwrap();
+        assert_readable(&mut browser, Device::DESKTOP, "planner-desktop").await;
         assert_gaps_are_told(lab, &mut stack, &mut browser).await;
         browser.stop().await.unwrap();
         stack.stop().await.unwrap();
