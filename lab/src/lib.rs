@@ -74,6 +74,12 @@ pub mod accuracy;
 
 pub mod chaos;
 
+pub mod side_by_side;
+
+pub mod faults;
+
+pub mod soak;
+
 pub mod echo;
 
 pub mod testing;
