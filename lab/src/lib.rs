@@ -80,6 +80,8 @@ pub mod faults;
 
 pub mod soak;
 
+pub mod mutation;
+
 pub mod echo;
 
 pub mod testing;

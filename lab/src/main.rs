@@ -10,6 +10,7 @@ use xprober_lab::chaos;
 use xprober_lab::demo::run::{FORWARDS, Options, run};
 use xprober_lab::enter::{self, Inside, Place};
 use xprober_lab::error::LabError;
+use xprober_lab::mutation;
 use xprober_lab::side_by_side::STOPPED;
 use xprober_lab::stack::Database;
 use xprober_lab::testing::chain;
@@ -45,6 +46,8 @@ enum Verb {
     /// One of those worlds.
     #[command(hide = true)]
     Soaked(soak::course::Options),
+    /// Breaks the alert and recording rules one at a time and shows that their tests notice.
+    MutateRules(mutation::run::Options),
     /// One of the probers that the benchmark measures.
     #[command(hide = true)]
     Contender(bench::child::Options),
@@ -113,6 +116,9 @@ fn main() -> ExitCode {
             .map(|complaints| conclude("soak", &complaints))
             .map_err(Into::into),
         Verb::Soaked(options) => one_of_many(async |inside| soak::course::run(inside, options).await),
+        Verb::MutateRules(options) => mutation::run::run(options)
+            .map(|complaints| conclude("mutate-rules", &complaints))
+            .map_err(Into::into),
         Verb::Contender(options) => bench::child::run(options)
             .map(|()| ExitCode::SUCCESS)
             .map_err(Into::into),

@@ -234,7 +234,7 @@ fn agents() -> Vec<Case> {
         ),
         Case::new(
             "host-lossy",
-            Fault::HostLossy(0.15),
+            Fault::HostLossy(0.2),
             150,
             vec![Expected::new("RegionDegraded", "warning", "region", &blamed)],
         ),
