@@ -14,6 +14,8 @@ pub struct Expected {
     pub alert: &'static str,
     /// All of its labels but the name.
     pub labels: Labels,
+    /// Words that its summary or its description must hold.
+    pub says: Vec<String>,
     /// When it may end.
     pub ends: Ends,
 }
@@ -38,6 +40,7 @@ impl Expected {
             labels: all
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
+            says: Vec::new(),
             ends: Ends::AfterRepair,
         }
     }
@@ -46,6 +49,13 @@ impl Expected {
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.labels.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Expects words in its summary or its description.
+    #[must_use]
+    pub fn saying(mut self, words: &str) -> Self {
+        self.says.push(words.to_owned());
         self
     }
 
@@ -78,15 +88,18 @@ pub fn of_line(
     } else {
         (target, source)
     };
+    let (line, circuit) = (line_name(one, other), format!("LAB-{number}"));
     let labels = [
         ("source_region", source),
         ("target_region", target),
-        ("line", &line_name(one, other)),
-        ("circuit", &format!("LAB-{number}")),
+        ("line", &line),
+        ("circuit", &circuit),
         ("carrier", "lab"),
         ("owner", "netops"),
     ];
     Expected::new(alert, severity, component, &labels)
+        .saying(&line)
+        .saying(&circuit)
 }
 
 /// The same in both directions.

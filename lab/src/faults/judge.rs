@@ -88,6 +88,7 @@ pub fn follow(expected: &[Expected], messages: &[Message]) -> Verdict {
         for told in &message.alerts {
             let place = expected.iter().position(|one| one.is(&told.alert, &told.labels));
             if let Some(place) = place {
+                verdict.complaints.extend(unsaid(&expected[place], told));
                 let (is_news, complaint) = step(&mut verdict.times[place], told, message.at);
                 news |= is_news;
                 verdict.complaints.extend(complaint);
@@ -173,6 +174,17 @@ fn bad_annotations(told: &Told) -> Option<String> {
         })
         .collect();
     (!bad.is_empty()).then(|| format!("{} has no good {}", told.alert, bad.join(", ")))
+}
+
+/// Words that should be in an alert's texts and are not.
+fn unsaid(expected: &Expected, told: &Told) -> Option<String> {
+    let texts = ["summary", "description"].map(|name| told.annotations.get(name).map_or("", String::as_str));
+    let unsaid = expected
+        .says
+        .iter()
+        .filter(|words| !texts.iter().any(|text| text.contains(*words)));
+    let unsaid: Vec<_> = unsaid.map(String::as_str).collect();
+    (!told.resolved && !unsaid.is_empty()).then(|| format!("{} does not say {}", told.alert, unsaid.join(", ")))
 }
 
 fn describe(told: &Told, at: f64) -> String {

@@ -22,14 +22,15 @@ pub struct Options {
     /// Cases, all of them by default; --list shows their names.
     #[arg(long, value_delimiter = ',', value_parser = known)]
     pub case: Vec<String>,
-    /// The settings that are shipped: the defaults, and those that tell sooner.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "default")]
+    /// The settings that are shipped: the defaults, and those that tell sooner. Without it every case runs with the defaults, and
+    /// those with a promise with the fast ones, too.
+    #[arg(long, value_enum, value_delimiter = ',')]
     pub settings: Vec<Pace>,
-    /// Databases.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "prometheus")]
+    /// Databases. Without it every case runs on Prometheus, and those with a promise on `VictoriaMetrics`, too.
+    #[arg(long, value_enum, value_delimiter = ',')]
     pub database: Vec<Database>,
     /// Cases that run at a time.
-    #[arg(long, value_name = "COUNT", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32))]
+    #[arg(long, value_name = "COUNT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=32))]
     pub at_once: u8,
     /// Multiplies the times that are promised; above 1 for a machine that has other work.
     #[arg(long, value_name = "FACTOR", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10))]
@@ -110,18 +111,37 @@ fn chosen(options: &Options) -> Vec<Case> {
 
 /// The longest first, so that none of them is alone at the end.
 fn jobs(cases: &[Case], options: &Options) -> Vec<Job> {
-    let paces: BTreeSet<_> = options.settings.iter().copied().collect();
-    let databases: BTreeSet<_> = options.database.iter().copied().collect();
-    let all = cases
-        .iter()
-        .flat_map(|case| paces.iter().map(move |pace| (case, *pace)));
-    let mut runs: Vec<_> = all.filter(|(case, pace)| case.runs_with(*pace)).collect();
-    runs.sort_by_key(|(case, pace)| Reverse(case.timing(*pace).sum()));
-    let jobs = runs.into_iter().flat_map(|(case, pace)| {
-        let databases = databases.iter();
-        databases.map(move |database| job(case, pace, *database, options.slack))
+    let all = cases.iter().flat_map(|case| {
+        let databases = databases(case, options);
+        paces(case, options).into_iter().flat_map(move |pace| {
+            databases
+                .clone()
+                .into_iter()
+                .map(move |database| (case, pace, database))
+        })
     });
-    jobs.collect()
+    let mut runs: Vec<_> = all.filter(|(case, pace, _)| case.runs_with(*pace)).collect();
+    runs.sort_by_key(|(case, pace, _)| Reverse(case.timing(*pace).sum()));
+    let jobs = runs.into_iter();
+    jobs.map(|(case, pace, database)| job(case, pace, database, options.slack))
+        .collect()
+}
+
+fn paces(case: &Case, options: &Options) -> BTreeSet<Pace> {
+    match (options.settings.is_empty(), case.promise) {
+        (false, _) => options.settings.iter().copied().collect(),
+        (true, Some(_)) => [Pace::Default, Pace::Fast].into(),
+        (true, None) if case.fast_only => [Pace::Fast].into(),
+        (true, None) => [Pace::Default].into(),
+    }
+}
+
+fn databases(case: &Case, options: &Options) -> BTreeSet<Database> {
+    match (options.database.is_empty(), case.promise) {
+        (false, _) => options.database.iter().copied().collect(),
+        (true, Some(_)) => [Database::Prometheus, Database::VictoriaMetrics].into(),
+        (true, None) => [Database::Prometheus].into(),
+    }
 }
 
 fn job(case: &Case, pace: Pace, database: Database, slack: u32) -> Job {
@@ -177,8 +197,18 @@ mod tests {
     #[test]
     fn everything_runs_by_default_and_an_unknown_case_is_refused() {
         let all = options(&[]).unwrap();
-        let slow_ones = cases().iter().filter(|case| case.fast_only).count();
-        assert_eq!(jobs(&chosen(&all), &all).len(), cases().len() - slow_ones);
+        let jobs = jobs(&chosen(&all), &all);
+        for case in cases() {
+            let runs = jobs
+                .iter()
+                .filter(|job| job.name.starts_with(&format!("{},", case.name)));
+            assert_eq!(
+                runs.count(),
+                if case.promise.is_some() { 4 } else { 1 },
+                "{}",
+                case.name
+            );
+        }
         assert!(options(&["--case=nothing"]).unwrap_err().contains("one of line-slow"));
     }
 }

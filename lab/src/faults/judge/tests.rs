@@ -117,6 +117,14 @@ fn an_annotation_that_is_missing_or_was_not_filled_in_is_told() {
 }
 
 #[test]
+fn an_alert_that_does_not_say_what_it_should_is_told() {
+    let expected = expected("a").saying("text").saying("budget of 22ms");
+    let messages = [message(31.0, &[("a", false)]), message(115.0, &[("a", true)])];
+    let found = judge(&[expected], &messages, 100.0, None).complaints;
+    assert_eq!(found, ["Slow does not say budget of 22ms"]);
+}
+
+#[test]
 fn nothing_is_expected_and_nothing_comes() {
     assert_eq!(judge(&[], &[], 100.0, None), Verdict::default());
     assert_eq!(
