@@ -20,6 +20,8 @@ CUT ?=
 BENCH ?=
 ACCURACY ?=
 CHAOS ?=
+FAULTS ?=
+SOAK ?=
 
 .PHONY: help
 help: ## Lists the commands
@@ -66,6 +68,16 @@ accuracy: tools ## Injects known faults and holds what is measured against them,
 chaos: versions ## Breaks everything between agents and databases for 5 minutes and counts samples: CHAOS="--seconds=60 --tsdb=prometheus3"
 	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent -p xprober-lab
 	exec $(TARGET)/release/xprober-lab chaos $(CHAOS)
+
+.PHONY: faults
+faults: tools ## Plants faults and holds what Alertmanager tells against what it should, 15 minutes: FAULTS="--case=line-slow"
+	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent -p xprober-lab
+	exec $(TARGET)/release/xprober-lab faults --write=docs/faults.md $(FAULTS)
+
+.PHONY: soak
+soak: tools ## Watches a world with ordinary jitter and loss for an hour, in which nothing may fire: FOR=seconds SOAK="--database=prometheus"
+	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent -p xprober-lab
+	exec $(TARGET)/release/xprober-lab soak --for=$(or $(FOR),3600) $(SOAK)
 
 .PHONY: test
 test: tools format lint doc unit fuzz e2e rules ## Runs everything that CI runs

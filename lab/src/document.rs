@@ -1,4 +1,4 @@
-//! Text that a program writes into a committed document, between two markers.
+//! Text that a program writes into a committed document, between two markers, and tables in it.
 
 use std::fs;
 use std::path::Path;
@@ -108,6 +108,26 @@ impl Section {
     }
 }
 
+/// A Markdown table whose columns are as wide as their widest cell.
+#[must_use]
+pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<_> = head.iter().map(|cell| cell.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+    let padded = |cells: &[String]| {
+        let cells = cells.iter().zip(&widths);
+        line(cells.map(|(cell, width)| format!("{cell:width$}")).collect())
+    };
+    let head: Vec<_> = head.iter().map(|cell| (*cell).to_owned()).collect();
+    let rule = line(widths.iter().map(|width| "-".repeat((*width).max(3))).collect());
+    let body: Vec<_> = rows.iter().map(|row| padded(row)).collect();
+    padded(&head) + &rule + &body.concat()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,5 +170,13 @@ mod tests {
         assert_eq!(new, "# Title\n<!-- begin -->\n\nnew\n\n<!-- end -->\nrest\n");
         assert_eq!(markers.replace(&new, "new").unwrap(), new);
         assert_eq!(markers.replace("no markers", "new"), None);
+    }
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [vec!["a".to_owned(), "long cell".to_owned()]];
+        assert_eq!(
+            table(&["head", "x"], &rows),
+            "| head | x         |\n| ---- | --------- |\n| a    | long cell |\n"
+        );
     }
 }

@@ -76,6 +76,12 @@ pub mod accuracy;
 
 pub mod chaos;
 
+pub mod side_by_side;
+
+pub mod faults;
+
+pub mod soak;
+
 pub mod mutation;
 
 pub mod echo;

@@ -1,4 +1,4 @@
-//! `xprober-lab`: the demo, the benchmarks, the test of accuracy and the test of delivery.
+//! `xprober-lab`: the demo, the benchmarks, and the tests of accuracy, delivery and alerts.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -8,11 +8,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use xprober_lab::accuracy;
 use xprober_lab::chaos;
 use xprober_lab::demo::run::{FORWARDS, Options, run};
-use xprober_lab::enter::{self, Place};
+use xprober_lab::enter::{self, Inside, Place};
+use xprober_lab::error::LabError;
 use xprober_lab::mutation;
+use xprober_lab::side_by_side::STOPPED;
 use xprober_lab::stack::Database;
 use xprober_lab::testing::chain;
-use xprober_lab::{bench, bench_push};
+use xprober_lab::{bench, bench_push, faults, soak};
 
 /// Runs xprober on regions that exist only on this machine.
 #[derive(Debug, Parser)]
@@ -34,6 +36,16 @@ enum Verb {
     Accuracy(accuracy::run::Options),
     /// Breaks what agents push through and holds what is stored against what they sealed.
     Chaos(chaos::run::Options),
+    /// Plants faults, each on a world of its own, and holds what Alertmanager tells against what it should.
+    Faults(faults::run::Options),
+    /// One of those faults.
+    #[command(hide = true)]
+    Fault(faults::course::Options),
+    /// Watches a world with ordinary jitter and loss, in which nothing may fire.
+    Soak(soak::run::Options),
+    /// One of those worlds.
+    #[command(hide = true)]
+    Soaked(soak::course::Options),
     /// Breaks the alert and recording rules one at a time and shows that their tests notice.
     MutateRules(mutation::run::Options),
     /// One of the probers that the benchmark measures.
@@ -96,7 +108,17 @@ fn main() -> ExitCode {
             .map_err(Into::into),
         Verb::Accuracy(options) => inject(options),
         Verb::Chaos(options) => disturb(options),
-        Verb::MutateRules(options) => mutate(options),
+        Verb::Faults(options) => faults::run::run(options)
+            .map(|complaints| conclude("faults", &complaints))
+            .map_err(Into::into),
+        Verb::Fault(options) => one_of_many(async |inside| faults::course::run(inside, options).await),
+        Verb::Soak(options) => soak::run::run(options)
+            .map(|complaints| conclude("soak", &complaints))
+            .map_err(Into::into),
+        Verb::Soaked(options) => one_of_many(async |inside| soak::course::run(inside, options).await),
+        Verb::MutateRules(options) => mutation::run::run(options)
+            .map(|complaints| conclude("mutate-rules", &complaints))
+            .map_err(Into::into),
         Verb::Contender(options) => bench::child::run(options)
             .map(|()| ExitCode::SUCCESS)
             .map_err(Into::into),
@@ -127,14 +149,7 @@ fn show(demo: &Demo) -> Result<ExitCode, Box<dyn std::error::Error>> {
         slack: demo.slack,
     };
     let complaints = tokio::runtime::Runtime::new()?.block_on(run(&inside, &options))?;
-    for complaint in &complaints {
-        complain(&format!("demo: {complaint}"));
-    }
-    Ok(if complaints.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(conclude("demo", &complaints))
 }
 
 fn compare(options: &bench::plan::Options) -> Result<ExitCode, Box<dyn std::error::Error>> {
@@ -161,14 +176,7 @@ fn inject(options: &accuracy::run::Options) -> Result<ExitCode, Box<dyn std::err
         Place::Finished(finished) => return Ok(ExitCode::from(u8::try_from(finished.code).unwrap_or(1))),
     };
     let complaints = tokio::runtime::Runtime::new()?.block_on(accuracy::run::run(&inside, options))?;
-    for complaint in &complaints {
-        complain(&format!("accuracy: {complaint}"));
-    }
-    Ok(if complaints.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(conclude("accuracy", &complaints))
 }
 
 fn disturb(options: &chaos::run::Options) -> Result<ExitCode, Box<dyn std::error::Error>> {
@@ -177,26 +185,34 @@ fn disturb(options: &chaos::run::Options) -> Result<ExitCode, Box<dyn std::error
         Place::Finished(finished) => return Ok(ExitCode::from(u8::try_from(finished.code).unwrap_or(1))),
     };
     let complaints = tokio::runtime::Runtime::new()?.block_on(chaos::run::run(&inside, options))?;
-    for complaint in &complaints {
-        complain(&format!("chaos: {complaint}"));
-    }
-    Ok(if complaints.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    Ok(conclude("chaos", &complaints))
+}
+
+/// Runs a world that another process of this program waits for; its complaints are in what it wrote for that one.
+fn one_of_many(
+    run: impl AsyncFnOnce(&Inside) -> Result<(bool, Vec<String>), LabError>,
+) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let inside = match enter::enter(&[])? {
+        Place::Inside(inside) => inside,
+        Place::Finished(finished) => return Ok(ExitCode::from(u8::try_from(finished.code).unwrap_or(1))),
+    };
+    let (is_stopped, complaints) = tokio::runtime::Runtime::new()?.block_on(run(&inside))?;
+    Ok(match (is_stopped, complaints.is_empty()) {
+        (true, _) => ExitCode::from(STOPPED),
+        (false, true) => ExitCode::SUCCESS,
+        (false, false) => ExitCode::FAILURE,
     })
 }
 
-fn mutate(options: &mutation::run::Options) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let complaints = mutation::run::run(options)?;
-    for complaint in &complaints {
-        complain(&format!("mutate-rules: {complaint}"));
+fn conclude(verb: &str, complaints: &[String]) -> ExitCode {
+    for complaint in complaints {
+        complain(&format!("{verb}: {complaint}"));
     }
-    Ok(if complaints.is_empty() {
+    if complaints.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    })
+    }
 }
 
 fn complain(text: &str) {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -168,9 +169,22 @@ impl Lab {
     /// # Errors
     /// [`LabError::NoHost`], [`LabError::Io`], [`LabError::Certificate`].
     pub fn https_target(&self, host: &str, behaviour: Behaviour) -> Result<HttpTarget, LabError> {
+        self.https_target_valid_for(host, behaviour, DEFAULT_VALIDITY)
+    }
+
+    /// The same with a certificate that expires after that time.
+    ///
+    /// # Errors
+    /// As [`Lab::https_target`].
+    pub fn https_target_valid_for(
+        &self,
+        host: &str,
+        behaviour: Behaviour,
+        validity: Duration,
+    ) -> Result<HttpTarget, LabError> {
         let host = self.host(host)?;
         let names = [host.name().to_owned(), host.dns_name(), host.plan.address.to_string()];
-        let tls = self.authority.server(&names, DEFAULT_VALIDITY)?;
+        let tls = self.authority.server(&names, validity)?;
         HttpTarget::start(&host.namespace, (host.plan.address, 443).into(), Some(tls), behaviour)
     }
 

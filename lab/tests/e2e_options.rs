@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use xprober_lab::capture::{Capture, Filter, Kind, Packet};
-use xprober_lab::stack::{Database, Stack, StackPlan};
+use xprober_lab::stack::{Database, Pace, Stack, StackPlan};
 use xprober_lab::testing::in_lab;
 use xprober_lab::topology::{Topology, WEB};
 use xprober_lab::world::{Host, Lab};
@@ -278,6 +278,7 @@ fn planner_file(probes: &[Probe]) -> String {
 async fn start(lab: &Lab, probes: &[Probe]) -> Stack {
     let plan = StackPlan {
         database: Database::VictoriaMetrics,
+        pace: Pace::Default,
         planner_file: planner_file(probes),
         agent_file: "push: {interval: 1s}\nlimits: {max_payload: 4000}\n".to_owned(),
     };

@@ -7,7 +7,7 @@ use std::process::Command;
 use super::band::double;
 use super::judge::{Crowd, Judged, Row};
 use super::run::Findings;
-use crate::document::Markers;
+use crate::document::{Markers, table};
 use crate::error::LabError;
 use crate::process::find;
 
@@ -176,24 +176,6 @@ fn milliseconds(seconds: Option<f64>) -> String {
     seconds.map_or("-".to_owned(), |seconds| format!("{:.3}", seconds * 1e3))
 }
 
-fn table(head: &[&str], rows: &[Vec<String>]) -> String {
-    let mut widths: Vec<_> = head.iter().map(|cell| cell.chars().count()).collect();
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-    let padded = |cells: &[String]| {
-        let cells = cells.iter().zip(&widths);
-        line(cells.map(|(cell, width)| format!("{cell:width$}")).collect())
-    };
-    let head: Vec<_> = head.iter().map(|cell| (*cell).to_owned()).collect();
-    let rule = line(widths.iter().map(|width| "-".repeat((*width).max(3))).collect());
-    let body: Vec<_> = rows.iter().map(|row| padded(row)).collect();
-    padded(&head) + &rule + &body.concat()
-}
-
 /// Date, machine and command, as rows of a table.
 ///
 /// # Errors
@@ -225,18 +207,4 @@ fn output(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> String {
         |_| String::new(),
         |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = [vec!["a".to_owned(), "long cell".to_owned()]];
-        assert_eq!(
-            table(&["head", "x"], &rows),
-            "| head | x         |\n| ---- | --------- |\n| a    | long cell |\n"
-        );
-    }
 }

@@ -15,6 +15,21 @@ pub const PROMETHEUS_PORT: u16 = 9090;
 /// Time from start to readiness; it reads its log of writes first.
 pub const READY_LIMIT: Duration = Duration::from_mins(1);
 
+/// Files of the repository that belong together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Files {
+    /// Prometheus' configuration.
+    pub config: &'static str,
+    /// Folder with the rules that it names.
+    pub rules: &'static str,
+}
+
+/// The default ones.
+pub const FILES: Files = Files {
+    config: "config/prometheus.yml",
+    rules: "grafana/rules",
+};
+
 /// A running Prometheus.
 #[derive(Debug)]
 pub struct Prometheus {
@@ -31,8 +46,16 @@ impl Prometheus {
     /// [`LabError::NoProgram`], [`LabError::Io`], [`LabError::Ended`] with its complaint about the files, or
     /// [`LabError::Timeout`].
     pub async fn start(lab: &Lab) -> Result<Self, LabError> {
+        Self::start_with(lab, FILES).await
+    }
+
+    /// The same with other files of the repository.
+    ///
+    /// # Errors
+    /// As [`Prometheus::start`].
+    pub async fn start_with(lab: &Lab, files: Files) -> Result<Self, LabError> {
         let folder = lab.work().join("prometheus");
-        let config = copy_configuration(&find::repository(), &folder)?;
+        let config = copy_configuration(&find::repository(), &folder, files)?;
         let plan = ProcessPlan::new(
             "prometheus",
             &find::tool("prometheus")?,
@@ -84,11 +107,13 @@ impl Prometheus {
 ///
 /// # Errors
 /// [`LabError::Io`].
-pub(super) fn copy_configuration(repository: &Path, folder: &Path) -> Result<PathBuf, LabError> {
-    let rules = folder.join("grafana/rules");
-    copy_files(&repository.join("grafana/rules"), &rules)?;
-    copy_files(&repository.join("config"), &folder.join("config"))?;
-    Ok(folder.join("config/prometheus.yml"))
+pub(super) fn copy_configuration(repository: &Path, folder: &Path, files: Files) -> Result<PathBuf, LabError> {
+    let rules = Path::new(files.rules);
+    let config = Path::new(files.config);
+    for copied in [Some(rules), config.parent()].into_iter().flatten() {
+        copy_files(&repository.join(copied), &folder.join(copied))?;
+    }
+    Ok(folder.join(config))
 }
 
 /// Copies the YAML files of a folder, not of the folders in it.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::alertmanager::ALERTMANAGER_PORT;
-use super::prometheus::{READY_LIMIT, copy_configuration};
+use super::prometheus::{FILES, Files, READY_LIMIT, copy_configuration};
 use super::{Process, ProcessPlan, find};
 use crate::error::LabError;
 use crate::promql::PromQl;
@@ -32,8 +32,16 @@ impl Victoria {
     /// [`LabError::NoProgram`], [`LabError::Io`], [`LabError::Ended`] with its complaint about the files, or
     /// [`LabError::Timeout`].
     pub async fn start(lab: &Lab) -> Result<Self, LabError> {
+        Self::start_with(lab, FILES).await
+    }
+
+    /// The same with other files of the repository.
+    ///
+    /// # Errors
+    /// As [`Victoria::start`].
+    pub async fn start_with(lab: &Lab, files: Files) -> Result<Self, LabError> {
         let folder = lab.work().join("victoria");
-        let config = copy_configuration(&find::repository(), &folder)?;
+        let config = copy_configuration(&find::repository(), &folder, files)?;
         let plan = ProcessPlan::new(
             "victoria-metrics",
             &find::tool("victoria-metrics")?,
@@ -57,7 +65,7 @@ impl Victoria {
             "vmalert",
             &find::tool("vmalert")?,
             [
-                format!("-rule={}", folder.join("grafana/rules/*.yml").display()),
+                format!("-rule={}", folder.join(files.rules).join("*.yml").display()),
                 format!("-datasource.url={store_url}"),
                 format!("-remoteWrite.url={store_url}"),
                 format!("-remoteRead.url={store_url}"),

@@ -1,6 +1,8 @@
 //! The whole chain on a lab: database with rules, Alertmanager with a webhook, planner, and an agent on every host of a
 //! measured region.
 
+mod pace;
+
 mod settings;
 
 use std::collections::BTreeMap;
@@ -9,14 +11,17 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
 
-pub use self::settings::{line_name, measured_regions, planner_file, web_targets};
+pub use self::pace::Pace;
+pub use self::settings::{line_name, measured_regions, planner_file, planner_file_with, web_targets};
 use crate::error::LabError;
 use crate::fetch;
 use crate::process::alertmanager::{Alertmanager, WEBHOOK_PORT};
-use crate::process::prometheus::{PROMETHEUS_PORT, Prometheus};
+use crate::process::prometheus::{Files, PROMETHEUS_PORT, Prometheus};
 use crate::process::victoria::{VICTORIA_PORT, Victoria};
 use crate::process::{Process, ProcessPlan, find};
 use crate::promql::PromQl;
@@ -35,15 +40,27 @@ const READY_LIMIT: Duration = Duration::from_secs(20);
 const POLL_PAUSE: Duration = Duration::from_millis(500);
 
 /// Which database takes the samples and evaluates the rules.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Database {
     /// Prometheus with its remote-write receiver.
+    #[default]
     Prometheus,
     /// `VictoriaMetrics` with vmalert.
+    #[value(name = "victoriametrics")]
     VictoriaMetrics,
 }
 
 impl Database {
+    /// As on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Prometheus => "prometheus",
+            Self::VictoriaMetrics => "victoriametrics",
+        }
+    }
+
     /// Port of the hub on which it answers questions and takes samples.
     #[must_use]
     pub const fn port(self) -> u16 {
@@ -64,10 +81,10 @@ pub enum Store {
 }
 
 impl Store {
-    async fn start(lab: &Lab, database: Database) -> Result<Self, LabError> {
+    async fn start(lab: &Lab, database: Database, files: Files) -> Result<Self, LabError> {
         Ok(match database {
-            Database::Prometheus => Self::Prometheus(Box::new(Prometheus::start(lab).await?)),
-            Database::VictoriaMetrics => Self::VictoriaMetrics(Box::new(Victoria::start(lab).await?)),
+            Database::Prometheus => Self::Prometheus(Box::new(Prometheus::start_with(lab, files).await?)),
+            Database::VictoriaMetrics => Self::VictoriaMetrics(Box::new(Victoria::start_with(lab, files).await?)),
         })
     }
 
@@ -108,6 +125,8 @@ impl Store {
 pub struct StackPlan {
     /// Where samples go.
     pub database: Database,
+    /// How soon things are told.
+    pub pace: Pace,
     /// Content of `planner.yml`.
     pub planner_file: String,
     /// Content of every agent's `agent.yml`.
@@ -118,14 +137,23 @@ impl StackPlan {
     /// Plans a full mesh of the topology's regions with a line between every two of them, see [`planner_file`].
     #[must_use]
     pub fn new(lab: &Lab, database: Database) -> Self {
+        Self::at_pace(lab, database, Pace::Default)
+    }
+
+    /// The same with other settings than the default ones.
+    #[must_use]
+    pub fn at_pace(lab: &Lab, database: Database, pace: Pace) -> Self {
+        let trust = format!("http: {{ca_file: '{}'}}\n", lab.authority().file().display());
         Self {
             database,
+            pace,
             planner_file: format!(
-                "{}query_url: http://127.0.0.1:{}\n",
+                "{}query_url: http://127.0.0.1:{}
+",
                 planner_file(lab.topology()),
                 database.port()
             ),
-            agent_file: format!("http: {{ca_file: '{}'}}\n", lab.authority().file().display()),
+            agent_file: trust + pace.agent_file(),
         }
     }
 }
@@ -155,9 +183,9 @@ impl Stack {
     /// The first part that did not start.
     pub async fn start(lab: &Lab, plan: &StackPlan, mut progress: impl FnMut(&str)) -> Result<Self, LabError> {
         let sink = Sink::start(lab.hub().namespace(), WEBHOOK_PORT)?;
-        let alertmanager = Alertmanager::start(lab).await?;
+        let alertmanager = Alertmanager::start_with(lab, &plan.pace.alertmanager_file()?).await?;
         progress("Alertmanager is ready");
-        let store = Store::start(lab, plan.database).await?;
+        let store = Store::start(lab, plan.database, plan.pace.files()).await?;
         progress("database and rules are ready");
         let planner_path = lab.work().join("planner.yml");
         write(&planner_path, &plan.planner_file)?;
@@ -194,6 +222,18 @@ impl Stack {
         self.agents
             .insert(host.to_owned(), Process::start(lab.host(host)?, plan)?);
         Ok(())
+    }
+
+    /// Stops the agent of a host and starts it with another `agent.yml`.
+    ///
+    /// # Errors
+    /// [`LabError::NoHost`], [`LabError::Io`].
+    pub async fn restart_agent_with(&mut self, lab: &Lab, host: &str, text: &str) -> Result<(), LabError> {
+        write(&agent_path(lab, host), text)?;
+        if let Some(agent) = self.agents.get_mut(host) {
+            agent.stop().await?;
+        }
+        self.start_agent(lab, host)
     }
 
     /// Starts the planner again after it was stopped or killed.
@@ -300,10 +340,16 @@ async fn start_planner(lab: &Lab, plan: &ProcessPlan) -> Result<Process, LabErro
     Ok(planner)
 }
 
+/// Every agent has a file of its own.
+fn agent_path(lab: &Lab, host: &str) -> PathBuf {
+    lab.work().join(format!("agent-{host}.yml"))
+}
+
 fn agent_plans(lab: &Lab, plan: &StackPlan) -> Result<BTreeMap<String, ProcessPlan>, LabError> {
     let program = find::own_program("xprober-agent")?;
-    let file = lab.work().join("agent.yml");
-    write(&file, &plan.agent_file)?;
+    for host in settings::agent_hosts(lab.topology()) {
+        write(&agent_path(lab, &host.name), &plan.agent_file)?;
+    }
     let hub = lab.hub().plan().address;
     // No --region: agents ask the metadata endpoint of their host.
     let flags = |host: &HostPlan| {
@@ -311,7 +357,7 @@ fn agent_plans(lab: &Lab, plan: &StackPlan) -> Result<BTreeMap<String, ProcessPl
             format!("--grpc.server-address={hub}:{PLANNER_RPC_PORT}"),
             format!("--remote-write.url=http://{hub}:{}/api/v1/write", plan.database.port()),
             format!("--agent.id={}", host.name),
-            format!("--config.file={}", file.display()),
+            format!("--config.file={}", agent_path(lab, &host.name).display()),
         ]
     };
     let plans = settings::agent_hosts(lab.topology()).map(|host| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::topology::{HUB, HostPlan, Topology, WEB};
 
-/// A line of the lab may be this much slower than its matrix says.
+/// A line of the lab may be this much slower than its matrix says, unless told otherwise.
 const RTT_ALLOWANCE: Duration = Duration::from_millis(5);
 
 /// Regions with agents: all but the hub's and the web servers'.
@@ -27,6 +27,12 @@ pub(super) fn agent_hosts(topology: &Topology) -> impl Iterator<Item = &HostPlan
 /// matrix' round-trip time and 5 ms, and the web servers as HTTP targets if there are any.
 #[must_use]
 pub fn planner_file(topology: &Topology) -> String {
+    planner_file_with(topology, RTT_ALLOWANCE)
+}
+
+/// The same with another allowance above the matrix' round-trip time.
+#[must_use]
+pub fn planner_file_with(topology: &Topology, allowance: Duration) -> String {
     let mut text =
         String::from("# Written by xprober-lab.\nrpc_listen_addr: \":6001\"\nmetrics_listen_addr: \":6002\"\n");
     if topology.hosts().iter().any(|host| host.region == WEB) {
@@ -45,7 +51,7 @@ pub fn planner_file(topology: &Topology) -> String {
         .enumerate()
         .flat_map(|(index, one)| regions[index + 1..].iter().map(move |other| (one, other)));
     for (number, (one, other)) in (1..).zip(pairs) {
-        let budget = (topology.rtt_between(one, other) + RTT_ALLOWANCE).as_millis();
+        let budget = (topology.rtt_between(one, other) + allowance).as_millis();
         let _infallible = writeln!(
             text,
             "  - {{name: {}, between: [{one}, {other}], rtt_budget: {budget}ms, loss_budget: 1%, circuit: LAB-{number}, \

@@ -164,10 +164,24 @@ impl Wan {
     /// # Errors
     /// [`LabError::NoHost`].
     pub fn set_syn_delay(&self, host: &str, delay: Duration) -> Result<(), LabError> {
-        let index = self.hosts.iter().position(|known| known == host);
-        let index = index.ok_or_else(|| LabError::NoHost(host.to_owned()))?;
+        let index = self.host(host)?;
         self.matrix.send_modify(|matrix| matrix.set_syn_delay(index, delay));
         Ok(())
+    }
+
+    /// Lets the link of one host lose a share of its packets, each way; zero ends it.
+    ///
+    /// # Errors
+    /// [`LabError::NoHost`].
+    pub fn set_host_loss(&self, host: &str, share: f64) -> Result<(), LabError> {
+        let index = self.host(host)?;
+        self.matrix.send_modify(|matrix| matrix.set_host_loss(index, share));
+        Ok(())
+    }
+
+    fn host(&self, name: &str) -> Result<usize, LabError> {
+        let index = self.hosts.iter().position(|known| known == name);
+        index.ok_or_else(|| LabError::NoHost(name.to_owned()))
     }
 
     /// Round-trip time between two regions as the matrix has it now.

@@ -42,6 +42,9 @@ pub struct Path {
     pub reorder: bool,
     /// Probability that a packet is lost, 0 to 1, whatever became of the one before.
     pub loss: f64,
+    /// Probability that an echo request is lost besides, and nothing else: what a filter or a policer does that knows who asked.
+    /// Only then do the two directions between two regions measure differently.
+    pub request_loss: f64,
     /// Loss in bursts, besides the independent one.
     pub burst: Option<Burst>,
     /// Probability that a packet arrives twice, 0 to 1.
@@ -62,6 +65,7 @@ impl Default for Path {
             jitter: Duration::ZERO,
             reorder: false,
             loss: 0.0,
+            request_loss: 0.0,
             burst: None,
             duplicate: 0.0,
             corrupt: 0.0,
@@ -88,6 +92,8 @@ pub struct Matrix {
     paths: Vec<Path>,
     /// Extra delay of packets that open a TCP connection to a host, by the host's place in the router's list.
     syn_delays: Vec<Duration>,
+    /// Share of packets from and to a host that are lost besides, in the same order.
+    host_losses: Vec<f64>,
 }
 
 impl Matrix {
@@ -98,6 +104,7 @@ impl Matrix {
             regions: regions.into(),
             paths: paths.map(|(from, to)| path(from, to)).collect(),
             syn_delays: vec![Duration::ZERO; hosts],
+            host_losses: vec![0.0; hosts],
         }
     }
 
@@ -131,6 +138,17 @@ impl Matrix {
         if let Some(slot) = self.syn_delays.get_mut(host) {
             *slot = delay;
         }
+    }
+
+    /// Sets the share of packets that the link of one host loses, each way.
+    pub fn set_host_loss(&mut self, host: usize, share: f64) {
+        if let Some(slot) = self.host_losses.get_mut(host) {
+            *slot = share;
+        }
+    }
+
+    fn host_loss(&self, host: usize) -> f64 {
+        self.host_losses.get(host).copied().unwrap_or_default()
     }
 }
 
@@ -217,7 +235,9 @@ impl Router {
         if !path.up {
             return Fate::Cut { path: index };
         }
-        if self.loses(path, index) {
+        let at_a_host = self.random.chance(matrix.host_loss(from)) || self.random.chance(matrix.host_loss(host));
+        let asked = headers.asks_echo && self.random.chance(path.request_loss);
+        if self.loses(path, index) || at_a_host || asked {
             return Fate::Lost { path: index };
         }
         let shift = path.jitter.mul_f64(2.0 * self.random.unit());

@@ -1,4 +1,4 @@
-//! What the WAN reads and changes in a packet: destination, TCP SYN, hop limit.
+//! What the WAN reads and changes in a packet: destination, TCP SYN, echo request, hop limit.
 //!
 //! ```text
 //! | Ethernet 14 | IPv4 20.. or IPv6 40 | payload |
@@ -10,7 +10,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub(super) const ETHERNET_LENGTH: usize = 14;
 pub(super) const TYPE_IPV4: [u8; 2] = [0x08, 0x00];
 pub(super) const TYPE_IPV6: [u8; 2] = [0x86, 0xdd];
+const IPV6_HEADER_LENGTH: usize = 40;
+const PROTOCOL_ICMP: u8 = 1;
 const PROTOCOL_TCP: u8 = 6;
+const PROTOCOL_ICMP_V6: u8 = 58;
+const ECHO_REQUEST: u8 = 8;
+const ECHO_REQUEST_V6: u8 = 128;
 const FLAG_SYN: u8 = 0x02;
 const FLAG_ACK: u8 = 0x10;
 
@@ -21,6 +26,8 @@ pub struct Headers {
     pub destination: IpAddr,
     /// Opens a TCP connection: SYN without ACK.
     pub opens_tcp: bool,
+    /// Is an ICMP echo request.
+    pub asks_echo: bool,
     /// Hops it may still take.
     pub hop_limit: u8,
 }
@@ -34,9 +41,11 @@ pub fn read(frame: &[u8]) -> Option<Headers> {
             let header_length = usize::from(packet.first()? & 0x0f) * 4;
             let destination: [u8; 4] = packet.get(16..20)?.try_into().ok()?;
             let fragment_offset = u16::from_be_bytes([*packet.get(6)?, *packet.get(7)?]) & 0x1fff;
+            let (is_start, protocol) = (fragment_offset == 0, *packet.get(9)?);
             Some(Headers {
                 destination: IpAddr::V4(Ipv4Addr::from(destination)),
-                opens_tcp: fragment_offset == 0 && *packet.get(9)? == PROTOCOL_TCP && opens_tcp(packet, header_length),
+                opens_tcp: is_start && protocol == PROTOCOL_TCP && opens_tcp(packet, header_length),
+                asks_echo: is_start && protocol == PROTOCOL_ICMP && packet.get(header_length) == Some(&ECHO_REQUEST),
                 hop_limit: *packet.get(8)?,
             })
         }
@@ -44,7 +53,9 @@ pub fn read(frame: &[u8]) -> Option<Headers> {
             let destination: [u8; 16] = packet.get(24..40)?.try_into().ok()?;
             Some(Headers {
                 destination: IpAddr::V6(Ipv6Addr::from(destination)),
-                opens_tcp: *packet.get(6)? == PROTOCOL_TCP && opens_tcp(packet, 40),
+                opens_tcp: *packet.get(6)? == PROTOCOL_TCP && opens_tcp(packet, IPV6_HEADER_LENGTH),
+                asks_echo: *packet.get(6)? == PROTOCOL_ICMP_V6
+                    && packet.get(IPV6_HEADER_LENGTH) == Some(&ECHO_REQUEST_V6),
                 hop_limit: *packet.get(7)?,
             })
         }
@@ -136,6 +147,23 @@ mod tests {
             let headers = read(&frame(64, protocol, flags)).unwrap();
             assert_eq!(headers.opens_tcp, opens, "protocol {protocol} flags {flags:#x}");
             assert_eq!(headers.destination, "10.3.0.2".parse::<IpAddr>().unwrap());
+        }
+    }
+
+    #[test]
+    fn only_an_echo_request_asks_for_an_echo() {
+        for (protocol, kind, asks) in [(1, 8, true), (1, 0, false), (1, 3, false), (17, 8, false)] {
+            let mut frame = frame(64, protocol, 0);
+            frame[14 + 20] = kind;
+            let headers = read(&frame).unwrap();
+            assert_eq!(headers.asks_echo, asks, "protocol {protocol} type {kind}");
+        }
+        let mut frame = vec![0; 14 + 40 + 8];
+        frame[12..14].copy_from_slice(&TYPE_IPV6);
+        for (next_header, kind, asks) in [(58, 128, true), (58, 129, false), (6, 128, false)] {
+            (frame[14 + 6], frame[14 + 40]) = (next_header, kind);
+            let headers = read(&frame).unwrap();
+            assert_eq!(headers.asks_echo, asks, "next header {next_header} type {kind}");
         }
     }
 

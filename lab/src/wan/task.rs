@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::time::TimeSpec;
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
 use tokio::sync::watch;
 use tracing::{debug, error, warn};
 
@@ -18,6 +20,9 @@ use super::due::DueQueue;
 use super::socket::{FRAME_CAPACITY, OFFLOAD_HEADER_LENGTH, Port};
 use super::{Fate, Matrix, Router, corrupt, packet};
 use crate::error::LabError;
+
+/// Nice value of the thread.
+const URGENT: i32 = -10;
 
 /// Frames taken from one port before the others get their turn.
 const BURST: usize = 64;
@@ -54,6 +59,10 @@ impl WanThread {
         let thread = std::thread::Builder::new()
             .name("wan".to_owned())
             .spawn(move || {
+                // A line must not become slow because the machine is busy. Only root may say so, and others go on without.
+                if let Err(errno) = setpriority_process(Some(gettid()), URGENT) {
+                    debug!(error = %errno, "WAN thread keeps its priority");
+                }
                 // One nanosecond instead of the usual 50 us by which the kernel may lump timers together.
                 if let Err(errno) = nix::sys::prctl::set_timerslack(1) {
                     warn!(error = %errno, "WAN timers keep their slack");

@@ -32,6 +32,7 @@ fn to(address: &str) -> Headers {
     Headers {
         destination: address.parse().unwrap(),
         opens_tcp: false,
+        asks_echo: false,
         hop_limit: 64,
     }
 }
@@ -70,6 +71,36 @@ fn cut_path_drops_everything_and_says_so() {
         ..Path::default()
     });
     assert_eq!(router().route(&matrix, 0, &to("10.2.0.1"), MS), Fate::Cut { path: 1 });
+}
+
+#[test]
+fn request_loss_takes_echo_requests_and_nothing_else() {
+    let matrix = matrix(&Path {
+        request_loss: 1.0,
+        ..Path::default()
+    });
+    let request = Headers {
+        asks_echo: true,
+        ..to("10.2.0.1")
+    };
+    assert_eq!(router().route(&matrix, 0, &request, MS), Fate::Lost { path: 1 });
+    assert!(matches!(
+        router().route(&matrix, 0, &to("10.2.0.1"), MS),
+        Fate::Deliver { .. }
+    ));
+}
+
+#[test]
+fn a_bad_link_loses_what_its_host_sends_and_gets_and_nothing_else() {
+    let mut matrix = matrix(&Path::default());
+    matrix.set_host_loss(1, 1.0);
+    let mut router = router();
+    assert_eq!(router.route(&matrix, 0, &to("10.2.0.1"), MS), Fate::Lost { path: 1 });
+    assert_eq!(router.route(&matrix, 1, &to("10.1.0.1"), MS), Fate::Lost { path: 2 });
+    assert!(matches!(
+        router.route(&matrix, 0, &to("10.2.0.2"), MS),
+        Fate::Deliver { .. }
+    ));
 }
 
 #[test]
