@@ -36,7 +36,7 @@ tools: ## Unpacks Prometheus, VictoriaMetrics and Alertmanager under target/tool
 	@lab/fetch-tools.sh
 
 .PHONY: versions
-versions: ## Unpacks Prometheus and VictoriaMetrics of three Debian releases, and the newest Alertmanager, under target/tools/versions
+versions: ## Unpacks Prometheus and VictoriaMetrics, with their rule checkers, of three Debian releases, and the newest Alertmanager, under target/tools/versions
 	@lab/fetch-tools.sh versions
 
 .PHONY: browser
@@ -115,8 +115,9 @@ rules: tools versions ## Checks and tests rules, dashboards, Alertmanager files 
 	grafana/alertmanager/check.sh
 	$(CARGO) build --workspace --locked --bins
 	grafana/dashboards/check.sh
+	$(TARGET)/debug/xprober-lab mutate-rules
 	for file in config/planner.yml config/xprober.yml; do $(TARGET)/debug/xprober-planner check --config.file=$$file; done
-	$(TARGET)/debug/xprober-agent check --config.file=config/agent.yml
+	for file in config/agent.yml config/fast/agent.yml; do $(TARGET)/debug/xprober-agent check --config.file=$$file; done
 
 .PHONY: dashboards
 dashboards: ## Writes grafana/dashboards from their sources and checks them
