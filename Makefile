@@ -59,13 +59,18 @@ bench-push: versions ## Measures our push path beside Prometheus in agent mode a
 	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent -p xprober-lab
 	exec $(TARGET)/release/xprober-lab bench-push --write=docs/benchmarks-push.md $(BENCH)
 
+.PHONY: bench-push-memory
+bench-push-memory: ## Measures how much the agent grows in an hour without a receiver, run in two minutes: BENCH="--protocol=rw2"
+	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent -p xprober-lab
+	exec $(TARGET)/release/xprober-lab push-memory --write=docs/benchmarks-push.md $(BENCH)
+
 .PHONY: accuracy
 accuracy: tools ## Injects known faults and holds what is measured against them, 11 minutes: ACCURACY="--seconds=60"
 	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent -p xprober-lab
 	exec $(TARGET)/release/xprober-lab accuracy --write=docs/accuracy.md $(ACCURACY)
 
 .PHONY: chaos
-chaos: versions ## Breaks everything between agents and databases for 5 minutes and counts samples: CHAOS="--seconds=60 --tsdb=prometheus3"
+chaos: versions ## Breaks everything between agents and databases for 5 minutes and counts samples: CHAOS="--seconds=60 --protocol=rw2 --tsdb=prometheus3"
 	$(CARGO) build --release --locked -p xprober-planner -p xprober-agent -p xprober-lab
 	exec $(TARGET)/release/xprober-lab chaos $(CHAOS)
 

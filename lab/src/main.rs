@@ -32,6 +32,8 @@ enum Verb {
     BenchProbe(bench::plan::Options),
     /// Measures what pushing costs our agent beside Prometheus' agent and vmagent and writes the ratios.
     BenchPush(bench_push::plan::Options),
+    /// Measures how much the agent's memory grows while nobody takes what it pushes.
+    PushMemory(bench_push::memory::Options),
     /// Injects known faults and holds what our agents measure against them.
     Accuracy(accuracy::run::Options),
     /// Breaks what agents push through and holds what is stored against what they sealed.
@@ -103,6 +105,7 @@ fn main() -> ExitCode {
         Verb::Demo(demo) => show(demo),
         Verb::BenchProbe(options) => compare(options),
         Verb::BenchPush(options) => compare_push(options),
+        Verb::PushMemory(options) => watch_memory(options),
         Verb::Pusher(options) => bench_push::child::run(options)
             .map(|()| ExitCode::SUCCESS)
             .map_err(Into::into),
@@ -168,6 +171,22 @@ fn compare_push(options: &bench_push::plan::Options) -> Result<ExitCode, Box<dyn
     };
     tokio::runtime::Runtime::new()?.block_on(bench_push::run::run(&inside, options))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn watch_memory(options: &bench_push::memory::Options) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let inside = match enter::enter(&[])? {
+        Place::Inside(inside) => inside,
+        Place::Finished(finished) => return Ok(ExitCode::from(u8::try_from(finished.code).unwrap_or(1))),
+    };
+    let complaints = tokio::runtime::Runtime::new()?.block_on(bench_push::memory::run(&inside, options))?;
+    for complaint in &complaints {
+        complain(&format!("push-memory: {complaint}"));
+    }
+    Ok(if complaints.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn inject(options: &accuracy::run::Options) -> Result<ExitCode, Box<dyn std::error::Error>> {

@@ -2,7 +2,7 @@
 //! is stored, once, in order.
 
 use xprober_lab::chaos::run::{Options, Tsdb, lab_topology, run_in};
-use xprober_lab::chaos::scene::Queue;
+use xprober_lab::chaos::scene::{Histograms, Protocol, Queue};
 use xprober_lab::testing::in_lab;
 
 #[test]
@@ -12,6 +12,9 @@ fn every_sealed_sample_arrives_once_and_in_order() {
         agents: 10,
         tsdb: vec![Tsdb::Prometheus, Tsdb::Prometheus3, Tsdb::Victoriametrics],
         queue: Queue::Disk,
+        protocol: Protocol::Rw1,
+        histograms: Histograms::Classic,
+        max_samples: 200,
         seed: None,
     };
     in_lab(

@@ -25,3 +25,5 @@ pub mod measure;
 pub mod report;
 
 pub mod run;
+
+pub mod memory;

@@ -6,12 +6,14 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use tokio::time::Instant;
 
-use super::scene::{Queue, Scene, topology};
+use super::scene::{Histograms, Protocol, Pushing, Queue, Scene, topology};
 use super::script::script;
-use super::verdict::{check_lives, check_stored, series_of};
+use super::verdict::{Findings, check_lives, check_stored, histograms_of, series_of};
 use crate::enter::Inside;
 use crate::error::LabError;
+use crate::judge::book::Points;
 use crate::process::receiver::{Kind, Maker};
+use crate::remote_write::message::Label;
 use crate::world::Lab;
 
 /// Time in which agents get rid of their queues once nothing is broken any more: the longest back-off and some.
@@ -41,6 +43,15 @@ pub struct Options {
     /// Where agents keep what is not pushed yet.
     #[arg(long, value_enum, default_value_t = Queue::Disk)]
     pub queue: Queue,
+    /// The agents' `protocol` setting.
+    #[arg(long, value_enum, default_value_t = Protocol::Rw1)]
+    pub protocol: Protocol,
+    /// The agents' `histograms` setting; for all but classic ones Prometheus is started with what it needs to take them.
+    #[arg(long, value_enum, default_value_t = Histograms::Classic)]
+    pub histograms: Histograms,
+    /// Most samples in one request: few, so that snapshots are of several requests, which are on their way together.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(10..=10_000))]
+    pub max_samples: u32,
     /// Decides what breaks when; printed, so that a run can be repeated.
     #[arg(long)]
     pub seed: Option<u64>,
@@ -118,7 +129,13 @@ struct Report {
 }
 
 async fn play(lab: &Lab, options: &Options, kind: Kind, number: u16, seed: u64) -> Result<Report, LabError> {
-    let mut scene = Scene::start(lab, kind, number, options.queue, seed).await?;
+    let pushing = Pushing {
+        queue: options.queue,
+        protocol: options.protocol,
+        histograms: options.histograms,
+        max_samples: options.max_samples,
+    };
+    let mut scene = Scene::start(lab, kind, number, pushing, seed).await?;
     let begin = Instant::now();
     let length = Duration::from_secs(options.seconds);
     let steps = script(seed, length, options.agents.into(), options.queue == Queue::Disk);
@@ -159,10 +176,13 @@ async fn judge(scene: &Scene, steps: usize, mut complaints: Vec<String>) -> Resu
     let (mut killed, mut stopped) = (0, 0);
     for agent in &scene.agents {
         let series = series_of(&account.book, &agent.name);
-        let lives = check_lives(&agent.name, &agent.lives, &series);
+        let histograms = histograms_of(&account.book, &agent.name);
+        let all = [series.as_slice(), histograms.as_slice()].concat();
+        let lives = check_lives(&agent.name, &agent.lives, &all);
         let selector = format!("{{job=\"xprober\", instance=\"{}\"}}", agent.name);
         let answer = scene.receiver.client().stored(&selector, WHOLE_RUN).await?;
-        let database = check_stored(kind.maker, &series, &answer);
+        let mut database = check_stored(kind.maker, &series, &answer);
+        check_histograms(scene, &agent.name, &histograms, &mut database).await?;
         stored += database.stored;
         lost += lives.lost_flushes;
         for life in &agent.lives {
@@ -190,6 +210,30 @@ async fn judge(scene: &Scene, steps: usize, mut complaints: Vec<String>) -> Resu
         complaints.push(format!("{kind}: and {more} complaints more"));
     }
     Ok(Report { row, complaints })
+}
+
+/// Counts native histograms where the database keeps them as what they are.
+async fn check_histograms(
+    scene: &Scene,
+    agent: &str,
+    taken: &[(&[Label], &Points)],
+    findings: &mut Findings,
+) -> Result<(), LabError> {
+    if taken.is_empty() || scene.receiver.kind().maker != Maker::Prometheus {
+        return Ok(());
+    }
+    // The only metric of ours that is one, and no series of numbers has its bare name. Stale markers do not count.
+    let window = WHOLE_RUN.as_secs();
+    let expression = format!("sum(count_over_time(xprober_rtt_seconds{{instance=\"{agent}\"}}[{window}s]))");
+    let stored = scene.receiver.client().number(&expression).await?.unwrap_or_default();
+    let points = taken.iter().flat_map(|(_, points)| points.values());
+    let taken = points.filter(|bits| !f64::from_bits(**bits).is_nan()).count();
+    findings.stored += taken;
+    if stored.to_string() != taken.to_string() {
+        let complaint = format!("{agent}: {taken} native histograms were taken and {stored} are stored");
+        findings.complaints.push(complaint);
+    }
+    Ok(())
 }
 
 fn say(text: &str) {

@@ -45,6 +45,66 @@ pub enum Queue {
     Memory,
 }
 
+/// The agents' `protocol` setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Protocol {
+    /// Remote-Write 1.0.
+    Rw1,
+    /// Remote-Write 2.0 where the database takes it, else 1.0.
+    Rw2,
+    /// Remote-Write 1.0 compressed by zstd where the database takes it, else by snappy.
+    Zstd,
+    /// The best that the database takes.
+    Auto,
+}
+
+/// The agents' `histograms` setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Histograms {
+    /// Buckets with `le`.
+    Classic,
+    /// Exponential ones in one series.
+    Native,
+    /// Both.
+    Both,
+}
+
+/// How agents push.
+#[derive(Debug, Clone, Copy)]
+pub struct Pushing {
+    /// Where requests wait.
+    pub queue: Queue,
+    /// How they are spelt.
+    pub protocol: Protocol,
+    /// The form of histograms.
+    pub histograms: Histograms,
+    /// Most samples in one of them.
+    pub max_samples: u32,
+}
+
+impl Pushing {
+    /// The agents' settings; a short time limit for requests that nobody answers, and for the end with nobody there.
+    fn settings(self) -> String {
+        let protocol = match self.protocol {
+            Protocol::Rw1 => "rw1",
+            Protocol::Rw2 => "rw2",
+            Protocol::Zstd => "zstd",
+            Protocol::Auto => "auto",
+        };
+        let histograms = match self.histograms {
+            Histograms::Classic => "classic",
+            Histograms::Native => "native",
+            Histograms::Both => "both",
+        };
+        format!(
+            "push: {{interval: {}s, max_samples_per_request: {}}}\n\
+             remote_write: {{timeout: 2s, protocol: {protocol}, histograms: {histograms}}}\ndrain_timeout: 3s\n",
+            INTERVAL.as_secs(),
+            self.max_samples
+        )
+    }
+}
+
 /// An agent's runs.
 #[derive(Debug)]
 pub struct Agent {
@@ -89,22 +149,17 @@ impl Scene {
     ///
     /// # Errors
     /// The first part that did not start.
-    pub async fn start(lab: &Lab, kind: Kind, number: u16, queue: Queue, seed: u64) -> Result<Self, LabError> {
+    pub async fn start(lab: &Lab, kind: Kind, number: u16, pushing: Pushing, seed: u64) -> Result<Self, LabError> {
         let port = |first: u16| first + PORTS * number;
         let switches = Switches {
-            lenient: false,
+            lenient: pushing.histograms != Histograms::Classic,
             deduplicate: true,
         };
         let receiver = Receiver::start(lab, kind, switches, port(RECEIVER_PORT)).await?;
         let judge = Judge::start(lab.hub().namespace(), port(JUDGE_PORT), &receiver.url(), seed)?;
         let planner = start_planner(lab, kind, port(PLANNER_PORT), port(PLANNER_WEB_PORT)).await?;
         let agent_file = lab.work().join(format!("agent-{kind}.yml"));
-        // A short time limit for requests that nobody answers, and for the end with nobody there.
-        let text = format!(
-            "push: {{interval: {}s}}\nremote_write: {{timeout: 2s}}\ndrain_timeout: 3s\n",
-            INTERVAL.as_secs()
-        );
-        write(&agent_file, &text)?;
+        write(&agent_file, &pushing.settings())?;
         let program = find::own_program("xprober-agent")?;
         let hub = lab.hub().plan().address;
         let mut agents = Vec::new();
@@ -115,7 +170,7 @@ impl Scene {
                 format!("--remote-write.url=http://{hub}:{}/api/v1/write", port(JUDGE_PORT)),
                 format!("--agent.id={}", host.name),
             ];
-            if queue == Queue::Disk {
+            if pushing.queue == Queue::Disk {
                 let folder = lab.work().join(format!("queue-{kind}-{}", host.name));
                 flags.push(format!("--queue.directory={}", folder.display()));
             }

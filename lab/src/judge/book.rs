@@ -18,6 +18,7 @@ pub type Points = BTreeMap<i64, u64>;
 #[derive(Debug, Clone, Default)]
 pub struct Book {
     series: BTreeMap<Vec<Label>, Points>,
+    histograms: BTreeMap<Vec<Label>, Points>,
     replayed: u64,
 }
 
@@ -33,34 +34,36 @@ impl Book {
     /// is not newer than its series is a breach.
     pub fn enter(&mut self, request: WriteRequest) -> Vec<String> {
         let mut breaches = Vec::new();
-        for TimeSeries { labels, samples, .. } in request.timeseries {
-            let name = name(&labels);
-            let points = self.series.entry(labels).or_default();
-            for sample in samples {
-                let (timestamp, bits) = (sample.timestamp, sample.value.to_bits());
-                match points.get(&timestamp) {
-                    Some(known) if *known == bits => self.replayed += 1,
-                    Some(known) => breaches.push(format!(
-                        "{name}: at {timestamp} first {} and then {}",
-                        f64::from_bits(*known),
-                        sample.value
-                    )),
-                    None => {
-                        if let Some((newest, _)) = points.last_key_value().filter(|(newest, _)| **newest > timestamp) {
-                            breaches.push(format!("{name}: {timestamp} came after {newest}"));
-                        }
-                        points.insert(timestamp, bits);
-                    }
-                }
+        for TimeSeries {
+            labels,
+            samples,
+            histograms,
+        } in request.timeseries
+        {
+            let floats = samples.iter().map(|sample| (sample.timestamp, sample.value));
+            let sums = histograms.iter().map(|histogram| (histogram.timestamp, histogram.sum));
+            if !histograms.is_empty() {
+                let points = self.histograms.entry(labels.clone()).or_default();
+                self.replayed += enter(points, &labels, sums, &mut breaches);
+            }
+            if !samples.is_empty() {
+                let points = self.series.entry(labels.clone()).or_default();
+                self.replayed += enter(points, &labels, floats, &mut breaches);
             }
         }
         breaches
     }
 
-    /// Every series with its samples.
+    /// Every series of numbers with its samples.
     #[must_use]
     pub const fn series(&self) -> &BTreeMap<Vec<Label>, Points> {
         &self.series
+    }
+
+    /// Every series of native histograms with the sum of each, which stands for it here.
+    #[must_use]
+    pub const fn histograms(&self) -> &BTreeMap<Vec<Label>, Points> {
+        &self.histograms
     }
 
     /// Samples that came again, bit for bit.
@@ -72,8 +75,37 @@ impl Book {
     /// Samples, each counted once.
     #[must_use]
     pub fn samples(&self) -> usize {
-        self.series.values().map(Points::len).sum()
+        let all = self.series.values().chain(self.histograms.values());
+        all.map(Points::len).sum()
     }
+}
+
+/// Enters what came of one series; answers how much of it had come before.
+fn enter(
+    points: &mut Points,
+    labels: &[Label],
+    came: impl Iterator<Item = (i64, f64)>,
+    breaches: &mut Vec<String>,
+) -> u64 {
+    let mut replayed = 0;
+    for (timestamp, value) in came {
+        let bits = value.to_bits();
+        match points.get(&timestamp) {
+            Some(known) if *known == bits => replayed += 1,
+            Some(known) => breaches.push(format!(
+                "{}: at {timestamp} first {} and then {value}",
+                name(labels),
+                f64::from_bits(*known)
+            )),
+            None => {
+                if let Some((newest, _)) = points.last_key_value().filter(|(newest, _)| **newest > timestamp) {
+                    breaches.push(format!("{}: {timestamp} came after {newest}", name(labels)));
+                }
+                points.insert(timestamp, bits);
+            }
+        }
+    }
+    replayed
 }
 
 /// The value of a label, empty when it is not there.
@@ -135,7 +167,7 @@ fn inspect(series: &TimeSeries, now: i64) -> Result<(), String> {
 mod tests {
     use super::*;
     use crate::remote_write::STALE_MARKER;
-    use crate::remote_write::message::Sample;
+    use crate::remote_write::message::{Histogram, Sample};
 
     fn series(labels: &[(&str, &str)], points: &[(f64, i64)]) -> WriteRequest {
         let labels = labels.iter().map(|(name, value)| Label {
@@ -169,6 +201,22 @@ mod tests {
         assert_eq!(book.enter(up(&[(1.0, 15)])), ["up{}: 15 came after 20"]);
         assert_eq!(book.enter(up(&[(2.0, 10)])), ["up{}: at 10 first 1 and then 2"]);
         assert!(book.enter(up(&[(1.0, 21)])).is_empty());
+    }
+
+    #[test]
+    fn histograms_are_entered_beside_numbers_of_the_same_name() {
+        let mut request = up(&[(1.0, 10)]);
+        request.timeseries[0].histograms = vec![Histogram {
+            sum: 7.0,
+            timestamp: 10,
+            ..Histogram::default()
+        }];
+        let mut book = Book::default();
+        assert!(book.enter(request.clone()).is_empty() && book.enter(request.clone()).is_empty());
+        assert_eq!((book.samples(), book.replayed()), (2, 2));
+        assert_eq!((book.series().len(), book.histograms().len()), (1, 1));
+        request.timeseries[0].histograms[0].timestamp = 9;
+        assert_eq!(book.enter(request), ["up{}: 9 came after 10"]);
     }
 
     #[test]

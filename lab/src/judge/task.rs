@@ -182,6 +182,15 @@ impl Attempt {
         }
     }
 
+    /// Something else than an attempt.
+    fn none(state: &Arc<State>, sender: IpAddr) -> Self {
+        Self {
+            state: Arc::clone(state),
+            sender,
+            begun: None,
+        }
+    }
+
     fn end(&mut self, ending: Ending) {
         if let Some(begun) = self.begun.take() {
             let (sender, at) = (self.sender, Instant::now());
@@ -229,8 +238,14 @@ async fn judge(state: Arc<State>, sender: IpAddr, request: Request<Incoming>) ->
     }
     let body = body.collect().await.ok()?.to_bytes();
     begun.body = Some(body.clone());
-    let mut attempt = Attempt::begin(Arc::clone(&state), sender, begun);
     let decoded = Spelling::of(&head.headers).and_then(|spelling| spelling.decode(&body));
+    // A request without a series asks whether its protocol is understood, and may be asked again at any time.
+    let is_question = decoded.as_ref().is_ok_and(|request| request.timeseries.is_empty());
+    let mut attempt = if is_question {
+        Attempt::none(&state, sender)
+    } else {
+        Attempt::begin(Arc::clone(&state), sender, begun)
+    };
     state.account.send_modify(|account| match &decoded {
         Ok(request) => account.note(sender, Book::inspect(request, now_millis())),
         Err(reason) => account.note(sender, [format!("a request that cannot be read: {reason}")]),
