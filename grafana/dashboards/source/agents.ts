@@ -16,6 +16,8 @@ const BY_ENDPOINT = "instance, source_region, endpoint";
 
 /** An agent that is gone says nothing after 20 s. */
 const last = (metric: string, by: string) => `max by (${by}) (last_over_time(${metric}{${AGENTS}}[20s]))`;
+/** Targets that each agent probes. */
+const TARGETS = last("xprober_agent_plan_targets", BY_AGENT);
 const rate = (metric: string, by: string) => `sum by (${by}) (rate(${metric}{${AGENTS}}[1m]))`;
 
 const yesNo = (yes: string, no: string) =>
@@ -74,11 +76,11 @@ export const agents = dashboard(
       ),
       stat(
         {
-          title: "Plan revision spread",
+          title: "Plan spread",
           description:
-            "Newest less oldest revision in force. It is 0 but for moments; more means that an agent refuses its plan or does not hear of it.",
+            "Most less fewest targets in force among the agents of a region, in the worst region. Without targets_per_region it is 0 but for moments; more means that an agent refuses targets or does not hear of a new plan.",
         },
-        `max(${last("xprober_agent_plan_revision", BY_AGENT)}) - min(${last("xprober_agent_plan_revision", BY_AGENT)})`,
+        `max(max by (source_region) (${TARGETS}) - min by (source_region) (${TARGETS}))`,
         { unit: "none", thresholds: steps("green", [1, "yellow"], [3, "red"]) },
       ),
       stat(
@@ -131,7 +133,7 @@ export const agents = dashboard(
             },
             count(last("xprober_agent_plan_revision", BY_AGENT), "revision"),
             seconds(last("xprober_agent_plan_age_seconds", BY_AGENT), "planner heard"),
-            count(last("xprober_agent_plan_targets", BY_AGENT), "targets"),
+            count(TARGETS, "targets"),
             seconds(last("xprober_agent_timer_lateness_seconds", BY_AGENT), "lateness"),
           ],
         },
@@ -281,7 +283,7 @@ export const agents = dashboard(
       8,
       perAgent(
         "Plan revision in force",
-        "The revision that each agent probes by. Curves lie on each other but for moments.",
+        "Plans that each agent has taken over since its stream to the planner was opened. A step: its plan changed.",
         { unit: "none", decimals: 0, stepped: true },
         last("xprober_agent_plan_revision", BY_AGENT),
       ),

@@ -166,6 +166,12 @@ const FAULTS: Fault[] = [
     plant: (d) => (table(d).fieldConfig.overrides.at(-1).matcher.options = "Value #Z"),
   },
   {
+    what: "queries whose answers are not joined",
+    check: "values",
+    says: /it has \d tables/,
+    plant: (d) => table(d).transformations.shift(),
+  },
+  {
     what: "a matrix of a field that is not there",
     check: "values",
     says: /no matrix came out/,
