@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Gets the programs that the tests and the demo run: Prometheus, promtool, Alertmanager, amtool, VictoriaMetrics, vmalert.
 # With the argument "bench" those that `make bench-probe` measures beside ours, too: fping, smokeping_prober.
-# With the argument "versions" Prometheus and VictoriaMetrics (with vmagent) of three Debian releases side by side, under
-# versions/<release>/bin, whatever the system has: receivers differ, and what we say about them is shown on all.
+# With the argument "versions" Prometheus (with promtool) and VictoriaMetrics (with vmagent, vmalert and, from trixie on, vmalert-tool)
+# of three Debian releases side by side, under versions/<release>/bin, whatever the system has: receivers and dialects of PromQL
+# differ, and what we say about them is shown on all.
 #
 # What is on PATH is used as it is. The rest is downloaded from the distribution's own archive and unpacked under
 # $XPROBER_TOOLS (default: target/tools), with links in its bin folder. Nothing is installed, no service is started, the
@@ -24,6 +25,15 @@ wanted=(
   vmalert:victoria-metrics
 )
 versions=(bookworm trixie sid)
+# program:package; those of bookworm lack the last.
+of_version=(
+  prometheus:prometheus
+  promtool:prometheus
+  victoria-metrics:victoria-metrics
+  vmagent:victoria-metrics
+  vmalert:victoria-metrics
+  vmalert-tool:victoria-metrics
+)
 case ${1-} in
 '' | versions) ;;
 bench) wanted+=(fping:fping prometheus-smokeping-prober:prometheus-smokeping-prober) ;;
@@ -66,12 +76,16 @@ find_missing() {
   done
 }
 
+# Says whether a release has a program.
+has_program() { [[ $1:$2 != bookworm:vmalert-tool ]]; }
+
 # Prints the releases of which a program is missing.
 missing_versions() {
-  local release program
+  local release entry
   for release in "${versions[@]}"; do
-    for program in prometheus victoria-metrics vmagent; do
-      [[ -x $tools/versions/$release/bin/$program ]] && continue
+    for entry in "${of_version[@]}"; do
+      [[ -x $tools/versions/$release/bin/${entry%%:*} ]] && continue
+      has_program "$release" "${entry%%:*}" || continue
       printf '%s ' "$release"
       break
     done
@@ -197,16 +211,23 @@ check_runs() {
 }
 
 fetch_release() {
-  local release=$1 place=$tools/versions/$1 program
+  local release=$1 place=$tools/versions/$1 entry program package
   prepare_state
   use_release "$release"
   read_lists "$release"
+  mkdir -p "$place/bin"
   fetch prometheus "$place/prometheus"
   fetch victoria-metrics "$place/victoria-metrics"
-  mkdir -p "$place/bin"
-  for program in prometheus:prometheus victoria-metrics:victoria-metrics vmagent:victoria-metrics; do
-    check_runs "$place/${program##*:}/usr/bin/${program%%:*}"
-    ln -sfn "../${program##*:}/usr/bin/${program%%:*}" "$place/bin/${program%%:*}"
+  for entry in "${of_version[@]}"; do
+    program=${entry%%:*} package=${entry##*:}
+    has_program "$release" "$program" || continue
+    if [[ ! -x $place/$package/usr/bin/$program ]]; then
+      # Split off into a package of its own name, as promtool is from trixie on.
+      package=$program
+      fetch "$package" "$place/$package"
+    fi
+    check_runs "$place/$package/usr/bin/$program"
+    ln -sfn "../$package/usr/bin/$program" "$place/bin/$program"
   done
 }
 

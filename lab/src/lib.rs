@@ -74,6 +74,8 @@ pub mod accuracy;
 
 pub mod chaos;
 
+pub mod mutation;
+
 pub mod echo;
 
 pub mod testing;

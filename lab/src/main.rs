@@ -9,6 +9,7 @@ use xprober_lab::accuracy;
 use xprober_lab::chaos;
 use xprober_lab::demo::run::{FORWARDS, Options, run};
 use xprober_lab::enter::{self, Place};
+use xprober_lab::mutation;
 use xprober_lab::stack::Database;
 use xprober_lab::testing::chain;
 use xprober_lab::{bench, bench_push};
@@ -33,6 +34,8 @@ enum Verb {
     Accuracy(accuracy::run::Options),
     /// Breaks what agents push through and holds what is stored against what they sealed.
     Chaos(chaos::run::Options),
+    /// Breaks the alert and recording rules one at a time and shows that their tests notice.
+    MutateRules(mutation::run::Options),
     /// One of the probers that the benchmark measures.
     #[command(hide = true)]
     Contender(bench::child::Options),
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
             .map_err(Into::into),
         Verb::Accuracy(options) => inject(options),
         Verb::Chaos(options) => disturb(options),
+        Verb::MutateRules(options) => mutate(options),
         Verb::Contender(options) => bench::child::run(options)
             .map(|()| ExitCode::SUCCESS)
             .map_err(Into::into),
@@ -175,6 +179,18 @@ fn disturb(options: &chaos::run::Options) -> Result<ExitCode, Box<dyn std::error
     let complaints = tokio::runtime::Runtime::new()?.block_on(chaos::run::run(&inside, options))?;
     for complaint in &complaints {
         complain(&format!("chaos: {complaint}"));
+    }
+    Ok(if complaints.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn mutate(options: &mutation::run::Options) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let complaints = mutation::run::run(options)?;
+    for complaint in &complaints {
+        complain(&format!("mutate-rules: {complaint}"));
     }
     Ok(if complaints.is_empty() {
         ExitCode::SUCCESS
