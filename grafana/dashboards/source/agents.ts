@@ -1,8 +1,9 @@
-/** Whether xprober itself is well: what its agents measure with, what waits to be pushed, what the planner tells. */
+/** Whether xprober itself is well: what its agents measure with, what waits to be pushed, and the planner. */
 
 import { choice, dashboard } from "./dashboard.js";
 import { band, heading, place } from "./layout.js";
-import { NONE_STEPS, SOME_STEPS, chart, stat, steps, type ChartLook } from "./panels.js";
+import { NONE_STEPS, SOME_STEPS, chart, stat, steps, yesNo, type ChartLook } from "./panels.js";
+import { PLANNER } from "./planner.js";
 import { chosen } from "./query.js";
 import { table, type KeyColumn, type ValueColumn } from "./tables.js";
 
@@ -18,12 +19,8 @@ const BY_ENDPOINT = "instance, source_region, endpoint";
 const last = (metric: string, by: string) => `max by (${by}) (last_over_time(${metric}{${AGENTS}}[20s]))`;
 const rate = (metric: string, by: string) => `sum by (${by}) (rate(${metric}{${AGENTS}}[1m]))`;
 
-const yesNo = (yes: string, no: string) =>
-  ({
-    type: "value",
-    options: { "0": { index: 1, text: no, color: "red" }, "1": { index: 2, text: yes, color: "green" } },
-  }) as const;
-const OK_STEPS = SOME_STEPS;
+/** Targets that each agent probes. */
+const TARGETS = last("xprober_agent_plan_targets", BY_AGENT);
 
 /** A chart with a curve per agent. */
 const perAgent = (title: string, description: string, look: ChartLook, expr: string) =>
@@ -31,20 +28,13 @@ const perAgent = (title: string, description: string, look: ChartLook, expr: str
 /** A chart with a curve per agent and endpoint. */
 const perEndpoint = (title: string, description: string, look: ChartLook, metric: string) =>
   chart({ title, description }, look, { expr: last(metric, BY_ENDPOINT), legend: "{{instance}} {{endpoint}}" });
-/** A chart with a curve per value of a label, all agents together. */
-const byLabel = (title: string, description: string, metric: string, label: string, more = "") =>
+/** A chart with a curve per endpoint and value of a label, all agents together. */
+const byLabel = (title: string, description: string, metric: string, label: string) =>
   chart(
     { title, description },
     { unit: "cps" },
-    {
-      expr: rate(metric, more ? `${label}, ${more}` : label),
-      legend: more ? `{{${label}}} {{${more}}}` : `{{${label}}}`,
-    },
+    { expr: rate(metric, `endpoint, ${label}`), legend: `{{endpoint}}: {{${label}}}` },
   );
-
-/** The planner's counters, which are scraped: over a window that holds some scrapes. */
-const planner = (metric: string, by?: string) =>
-  by ? `sum by (${by}) (rate(${metric}[5m]))` : `sum(rate(${metric}[5m]))`;
 
 const seconds = (expr: string, header: string): ValueColumn => ({ expr, header, unit: "s", decimals: 1 });
 const count = (expr: string, header: string): ValueColumn => ({ expr, header, unit: "none" });
@@ -74,11 +64,11 @@ export const agents = dashboard(
       ),
       stat(
         {
-          title: "Plan revision spread",
+          title: "Plan spread",
           description:
-            "Newest less oldest revision in force. It is 0 but for moments; more means that an agent refuses its plan or does not hear of it.",
+            "Most less fewest targets in force among the agents of a region, in the worst region. Without targets_per_region it is 0 but for moments; more means that an agent refuses targets or does not hear of a new plan.",
         },
-        `max(${last("xprober_agent_plan_revision", BY_AGENT)}) - min(${last("xprober_agent_plan_revision", BY_AGENT)})`,
+        `max(max by (source_region) (${TARGETS}) - min by (source_region) (${TARGETS}))`,
         { unit: "none", thresholds: steps("green", [1, "yellow"], [3, "red"]) },
       ),
       stat(
@@ -113,7 +103,7 @@ export const agents = dashboard(
           description: "Whether the planner runs with the configuration file as it stands now.",
         },
         "min(xprober_planner_config_last_reload_successful)",
-        { unit: "none", thresholds: OK_STEPS, mappings: [yesNo("in force", "rejected")] },
+        { unit: "none", thresholds: SOME_STEPS, mappings: [yesNo("in force", "rejected")] },
       ),
     ),
     band(
@@ -127,11 +117,11 @@ export const agents = dashboard(
             {
               ...count(last("xprober_agent_planner_connected", BY_AGENT), "planner"),
               mappings: [yesNo("connected", "away")],
-              thresholds: OK_STEPS,
+              thresholds: SOME_STEPS,
             },
             count(last("xprober_agent_plan_revision", BY_AGENT), "revision"),
             seconds(last("xprober_agent_plan_age_seconds", BY_AGENT), "planner heard"),
-            count(last("xprober_agent_plan_targets", BY_AGENT), "targets"),
+            count(TARGETS, "targets"),
             seconds(last("xprober_agent_timer_lateness_seconds", BY_AGENT), "lateness"),
           ],
         },
@@ -146,7 +136,7 @@ export const agents = dashboard(
             {
               ...count(last("xprober_agent_queue_on_disk", BY_ENDPOINT), "kept"),
               mappings: [yesNo("on disk", "in memory")],
-              thresholds: OK_STEPS,
+              thresholds: SOME_STEPS,
             },
             {
               ...seconds(
@@ -239,21 +229,18 @@ export const agents = dashboard(
         "What the endpoint's answer led to: ok, retry or drop.",
         "xprober_agent_push_attempts_total",
         "result",
-        "endpoint",
       ),
       byLabel(
         "Failed requests by reason",
         "Requests to the endpoint that failed. No curve: none failed.",
         "xprober_agent_push_failures_total",
         "reason",
-        "endpoint",
       ),
       byLabel(
         "Dropped samples by reason",
         "Samples that were given up: full, expired, rejected, clock or damaged.",
         "xprober_agent_samples_dropped_total",
         "reason",
-        "endpoint",
       ),
     ),
     band(
@@ -281,7 +268,7 @@ export const agents = dashboard(
       8,
       perAgent(
         "Plan revision in force",
-        "The revision that each agent probes by. Curves lie on each other but for moments.",
+        "Plans that each agent has taken over since its stream to the planner was opened. A step: its plan changed.",
         { unit: "none", decimals: 0, stepped: true },
         last("xprober_agent_plan_revision", BY_AGENT),
       ),
@@ -303,70 +290,6 @@ export const agents = dashboard(
         },
       ),
     ),
-    heading("Planner"),
-    band(
-      4,
-      stat(
-        { title: "Members", description: "Agents in the plan, connected or kept by their lease." },
-        "sum(xprober_planner_members)",
-        { unit: "none", thresholds: SOME_STEPS },
-      ),
-      stat({ title: "Streams", description: "Agent streams that are open." }, "sum(xprober_planner_streams)", {
-        unit: "none",
-        thresholds: SOME_STEPS,
-      }),
-      stat(
-        { title: "Pairs in the plan", description: "Pairs of an agent and a target." },
-        "sum(xprober_planner_plan_pairs)",
-        { unit: "none", thresholds: SOME_STEPS },
-      ),
-      stat(
-        { title: "Plans computed", description: "Plans computed since the planner started." },
-        "max(xprober_planner_plan_revision)",
-        { unit: "none", thresholds: SOME_STEPS },
-      ),
-      stat(
-        { title: "Configuration loaded", description: "Time since the configuration in force was loaded." },
-        "time() - max(xprober_planner_config_last_reload_success_timestamp_seconds)",
-        { unit: "s", thresholds: steps("green") },
-      ),
-    ),
-    band(
-      8,
-      chart(
-        { title: "Members by region", description: "Agents in the plan, connected or kept by their lease." },
-        { unit: "none", decimals: 0, stepped: true },
-        { expr: "sum by (region) (xprober_planner_members)", legend: "{{region}}" },
-      ),
-      chart(
-        { title: "Plans sent", description: "Plans sent to agents over the last 5 min, whole or as changes." },
-        { unit: "cps" },
-        { expr: planner("xprober_planner_plans_sent_total", "kind"), legend: "{{kind}}" },
-      ),
-      chart(
-        {
-          title: "Refusals and evictions",
-          description:
-            "Streams refused at their first message by reason, plans that agents refused, agents removed because their lease ended.",
-        },
-        { unit: "cps" },
-        { expr: planner("xprober_planner_hellos_rejected_total", "reason"), legend: "hello: {{reason}}" },
-        { expr: planner("xprober_planner_nacks_total"), legend: "refused plans" },
-        { expr: planner("xprober_planner_evictions_total"), legend: "evictions" },
-      ),
-    ),
-    band(
-      5,
-      table(
-        { title: "Planners", description: "Version of each planner that is scraped." },
-        {
-          keys: [
-            { label: "instance", header: "planner" },
-            { label: "version", header: "version" },
-          ],
-          expr: "group by (instance, version) (xprober_planner_build_info)",
-        },
-      ),
-    ),
+    ...PLANNER,
   ]),
 );

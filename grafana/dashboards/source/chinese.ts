@@ -236,9 +236,9 @@ const AGENTS: Translations = {
   "Without a planner": "未连规划器",
   "Agents that have no stream to a planner; they keep probing for plan_ttl.":
     "与规划器没有连接的代理；在 plan_ttl 内仍继续探测。",
-  "Plan revision spread": "计划版本差",
-  "Newest less oldest revision in force. It is 0 but for moments; more means that an agent refuses its plan or does not hear of it.":
-    "生效中的最新与最旧计划版本之差。除短暂时刻外应为 0，否则说明有代理拒绝或未收到计划。",
+  "Plan spread": "计划差异",
+  "Most less fewest targets in force among the agents of a region, in the worst region. Without targets_per_region it is 0 but for moments; more means that an agent refuses targets or does not hear of a new plan.":
+    "同一区域内各代理生效目标数的最大与最小之差，取最差的区域。未设 targets_per_region 时除短暂时刻外应为 0，否则说明有代理拒绝了目标或未收到新计划。",
   "Stalled agents": "停顿的代理",
   "Agents that were held up by their own host for more than 5% of the last 5 min.":
     "最近 5 分钟内因自身主机停顿超过 5% 时间的代理。",
@@ -312,8 +312,8 @@ const AGENTS: Translations = {
   "Samples that an earlier run of the agent left in the queue on disk.": "代理上次运行遗留在磁盘队列中的样本。",
   "Plans": "计划",
   "Plan revision in force": "生效的计划版本",
-  "The revision that each agent probes by. Curves lie on each other but for moments.":
-    "每个代理探测所依据的版本。除短暂时刻外曲线应重合。",
+  "Plans that each agent has taken over since its stream to the planner was opened. A step: its plan changed.":
+    "每个代理自与规划器建立连接以来接受的计划数。阶跃表示其计划有变化。",
   "Planner last heard": "距上次收到规划器消息",
   "Time since each agent heard of a planner.": "每个代理距上次收到规划器消息的时间。",
   "Refused by agents": "代理拒绝的计划",

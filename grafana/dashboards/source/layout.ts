@@ -6,7 +6,8 @@ import type { Loose } from "./panels.js";
 /** Columns of Grafana's grid. */
 const WIDTH = 24;
 
-type Band = { height: number; panels: Loose[] } | { heading: string };
+/** Panels side by side, or a heading. */
+export type Band = { height: number; panels: Loose[] } | { heading: string };
 
 /** Panels side by side, equally wide. */
 export function band(height: number, ...panels: Loose[]): Band {

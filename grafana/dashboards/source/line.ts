@@ -2,7 +2,7 @@
 
 import { FROM_REGION, PROBE, TO_REGION, choice, dashboard } from "./dashboard.js";
 import { band, heading, place } from "./layout.js";
-import { ALL_STEPS, LOSS_STEPS, NONE_STEPS, OVER_STEPS, chart, heatmap, stat, type Loose } from "./panels.js";
+import { ALL_STEPS, LOSS_STEPS, NONE_STEPS, OVER_STEPS, chart, heatmap, stat, yesNo, type Loose } from "./panels.js";
 import { chosen } from "./query.js";
 import { table, type KeyColumn, type ValueColumn } from "./tables.js";
 
@@ -34,12 +34,6 @@ const perTarget = (metric: string) =>
 
 const FROM: KeyColumn = { label: "source_region", header: "from" };
 const TO: KeyColumn = { label: "target_region", header: "to" };
-const UP_DOWN = [
-  {
-    type: "value",
-    options: { "0": { index: 1, text: "down", color: "red" }, "1": { index: 2, text: "up", color: "green" } },
-  },
-] as const;
 
 const milliseconds = (expr: string, header: string): ValueColumn => ({ expr, header, unit: "s", decimals: 1 });
 
@@ -266,7 +260,7 @@ export const line = dashboard(
               expr: ofTarget("xprober_target_up", "max"),
               header: "state",
               unit: "none",
-              mappings: [...UP_DOWN],
+              mappings: [yesNo("up", "down")],
               thresholds: {
                 mode: "absolute",
                 steps: [

@@ -41,6 +41,12 @@ export const SOME_STEPS = steps("red", [1, "green"]);
 /** Shares that should be one. */
 export const ALL_STEPS = steps("red", [0.5, "yellow"], [1, "green"]);
 
+/** Words for 1 and 0. */
+export function yesNo(yes: string, no: string) {
+  const options = { "0": { index: 1, text: no, color: "red" }, "1": { index: 2, text: yes, color: "green" } };
+  return { type: "value" as const, options };
+}
+
 /** One number. */
 export function stat(
   words: Words,

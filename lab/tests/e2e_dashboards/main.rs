@@ -128,7 +128,8 @@ async fn record_answers(folder: &std::path::Path, databases: &[(&str, PromQl)]) 
             };
             let asked = format!("{}{vacuous}", question.asked);
             let series = ask(client, question, &asked, at).await;
-            answers.insert(question.expr.clone(), record::answer(&question.expr, &series));
+            let key = (question.expr.clone(), question.kind == Kind::Now);
+            answers.insert(key, record::answer(question, &series));
         }
         record::write(
             &folder.join(format!("{name}.json")),

@@ -6,6 +6,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 use xprober_lab::promql::Labels;
 
+use crate::dashboards::{Kind, Question};
+
 /// One series: name, labels, and (seconds, value).
 pub(crate) type Series = (String, Labels, Vec<(f64, f64)>);
 
@@ -17,8 +19,8 @@ fn spelled(value: f64) -> String {
     value.to_string()
 }
 
-/// One answer as the checks read it.
-pub(crate) fn answer(expr: &str, series: &[Series]) -> Value {
+/// One answer as the checks read it; the same expression may be asked for this moment and over time.
+pub(crate) fn answer(question: &Question, series: &[Series]) -> Value {
     let series = series.iter().map(|(name, labels, points)| {
         let mut labels = labels.clone();
         if !name.is_empty() {
@@ -27,7 +29,8 @@ pub(crate) fn answer(expr: &str, series: &[Series]) -> Value {
         let points: Vec<_> = points.iter().map(|(at, value)| json!([at, spelled(*value)])).collect();
         json!({"labels": labels, "points": points})
     });
-    json!({"expr": expr, "series": series.collect::<Vec<_>>()})
+    let instant = question.kind == Kind::Now;
+    json!({"expr": question.expr, "instant": instant, "series": series.collect::<Vec<_>>()})
 }
 
 /// Writes the answers of a database, one per line.

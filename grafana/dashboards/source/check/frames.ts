@@ -9,9 +9,10 @@ export interface Series {
   points: [at: number, value: string][];
 }
 
-/** What a database answered to an expression. */
+/** What a database answered to an expression, asked for one moment or over time. */
 export interface Answer {
   expr: string;
+  instant: boolean;
   series: Series[];
 }
 
@@ -86,10 +87,10 @@ function heatmap(query: Query, series: Series[]): DataFrame {
 }
 
 /** The frames of a panel's queries. */
-export function frames(queries: Query[], answer: (expr: string) => Series[]): DataFrame[] {
+export function frames(queries: Query[], answer: (query: Query) => Series[]): DataFrame[] {
   const tables = queries.filter((query) => query.format === "table");
   return queries.flatMap((query) => {
-    const series = answer(query.expr);
+    const series = answer(query);
     switch (query.format) {
       case "time_series":
         return timeSeries(query, series);

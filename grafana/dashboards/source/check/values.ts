@@ -7,7 +7,7 @@ import "./dom.js";
 import { createRequire } from "node:module";
 import type * as grafana from "@grafana/data";
 import type { DataFrame, Field, FieldConfig } from "@grafana/data";
-import type { Dashboard, Drawing, Override } from "../grafana.js";
+import type { Dashboard, Drawing, Override, Query } from "../grafana.js";
 import { DASH } from "../panels.js";
 import { frames, type Answer, type Series } from "./frames.js";
 import type { Findings } from "./problems.js";
@@ -139,6 +139,22 @@ function checkLegends(panel: Drawing, all: DataFrame[], place: string, findings:
   }
 }
 
+/** A table is one, and what its queries say of the same thing stands in one row. */
+function checkRows(panel: Drawing, asked: DataFrame[], shown: DataFrame[], place: string, findings: Findings): void {
+  if (panel.type !== "table") {
+    return;
+  }
+  findings.expect(shown.length === 1, place, `it has ${shown.length} tables`);
+  const isLabel = (field: Field) => field.type === data.FieldType.string;
+  const labels = asked.map((frame) => new Set(frame.fields.filter(isLabel).map((field) => field.name)));
+  const shared = shown[0]?.fields.filter((field) => labels.every((names) => names.has(field.name))) ?? [];
+  const rows = Array.from({ length: shown[0]?.length ?? 0 }, (_, row) =>
+    shared.map((field) => String(field.values[row])).join(", "),
+  );
+  const twice = shared.length > 0 && rows.find((row, index) => rows.indexOf(row) !== index);
+  findings.expect(!twice, place, `${String(twice)} has several rows`);
+}
+
 /** A matrix has a row and a column per region, each in order, and nothing on its diagonal. */
 function checkMatrix(panel: Drawing, shown: DataFrame[], place: string, findings: Findings): void {
   const step = panel.transformations?.find((step) => step.id === "groupingToMatrix");
@@ -167,7 +183,7 @@ function checkLinks(panel: Drawing, shown: DataFrame[], place: string, findings:
 async function checkPanel(
   panel: Drawing,
   place: string,
-  answer: (expr: string) => Series[],
+  answer: (query: Query) => Series[],
   findings: Findings,
 ): Promise<void> {
   if (!checkNames(panel, place, findings)) {
@@ -197,6 +213,7 @@ async function checkPanel(
       `no field is ${override.matcher.id} ${override.matcher.options}`,
     );
   }
+  checkRows(panel, asked, shown, place, findings);
   checkLegends(panel, shown, place, findings);
   checkMatrix(panel, shown, place, findings);
   checkLinks(panel, shown, place, findings);
@@ -204,14 +221,15 @@ async function checkPanel(
 
 /** Checks what the panels of a dashboard make of the answers that a database gave to their queries. */
 export async function checkValues(dashboard: Dashboard, answers: Answer[], findings: Findings): Promise<void> {
-  const series = new Map(answers.map((answer) => [answer.expr, answer.series]));
+  const key = ({ expr, instant }: { expr: string; instant: boolean }) => `${instant} ${expr}`;
+  const series = new Map(answers.map((answer) => [key(answer), answer.series]));
   for (const panel of drawings(dashboard)) {
     const place = placeOf(dashboard, panel);
-    const unknown = panel.targets.find((target) => !series.has(target.expr));
+    const unknown = panel.targets.find((query) => !series.has(key(query)));
     if (unknown) {
       findings.add(place, `no answer was recorded for ${unknown.expr} (make answers)`);
       continue;
     }
-    await checkPanel(panel, place, (expr) => series.get(expr) ?? [], findings);
+    await checkPanel(panel, place, (query) => series.get(key(query)) ?? [], findings);
   }
 }
