@@ -36,7 +36,7 @@ tools: ## Unpacks Prometheus, VictoriaMetrics and Alertmanager under target/tool
 	@lab/fetch-tools.sh
 
 .PHONY: versions
-versions: ## Unpacks Prometheus and VictoriaMetrics of three Debian releases under target/tools/versions
+versions: ## Unpacks Prometheus and VictoriaMetrics, with their rule checkers, of three Debian releases under target/tools/versions
 	@lab/fetch-tools.sh versions
 
 .PHONY: demo
@@ -106,8 +106,9 @@ e2e: tools versions ## Runs the real binaries, Prometheus, VictoriaMetrics and A
 	$(CARGO) test -p xprober-lab --locked --tests -- --test-threads=1
 
 .PHONY: rules
-rules: tools ## Checks and tests rules, dashboards, Alertmanager files and every sample
+rules: tools versions ## Checks and tests rules, dashboards, Alertmanager files and every sample
 	grafana/check.sh
 	$(CARGO) build --workspace --locked --bins
+	$(TARGET)/debug/xprober-lab mutate-rules
 	for file in config/planner.yml config/xprober.yml; do $(TARGET)/debug/xprober-planner check --config.file=$$file; done
-	$(TARGET)/debug/xprober-agent check --config.file=config/agent.yml
+	for file in config/agent.yml config/fast/agent.yml; do $(TARGET)/debug/xprober-agent check --config.file=$$file; done

@@ -55,15 +55,19 @@ for promtool in "$(command -v promtool)" "$tools"/versions/{bookworm,trixie,sid}
   say "promtool $found: rules, configurations and tests pass"
 done
 
-# The same rules and tests in VictoriaMetrics' dialect; vmalert-tool comes with 1.93 and later.
-cp -r grafana/rules/. "$work/rules"
-sed -i 's/promql_expr_test/metricsql_expr_test/' "$work"/rules/tests/*.yml
+# The same rules in VictoriaMetrics' dialect.
 for vmalert in "$(command -v vmalert || echo vmalert)" "$tools"/versions/{bookworm,trixie,sid}/bin/vmalert; do
   [[ -x $vmalert ]] || { say "skipped: $vmalert is not there (lab/fetch-tools.sh versions gets it)"; continue; }
   quietly "$vmalert" -dryRun -loggerLevel=ERROR -rule='grafana/rules/*.yml' -rule='grafana/rules/fast/*.yml'
   say "$vmalert reads the rules"
-  if [[ -x $vmalert-tool ]]; then
-    quietly "$vmalert-tool" unittest --disableAlertgroupLabel --files="$work/rules/tests/*.yml"
-    say "$vmalert-tool: tests pass"
-  fi
+done
+
+# The same tests; vmalert-tool comes with 1.93 and later and asks a server for each rule, so one of them has to do, the newest.
+cp -r grafana/rules/. "$work/rules"
+sed -i 's/promql_expr_test/metricsql_expr_test/' "$work"/rules/tests/*.yml
+for tool in "$tools"/versions/{sid,trixie}/bin/vmalert-tool "$(command -v vmalert-tool || echo vmalert-tool)"; do
+  [[ -x $tool ]] || { say "skipped: $tool is not there (lab/fetch-tools.sh versions gets it)"; continue; }
+  quietly "$tool" unittest --disableAlertgroupLabel --files="$work/rules/tests/*.yml"
+  say "$tool: tests pass"
+  break
 done
