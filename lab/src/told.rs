@@ -1,5 +1,6 @@
 //! What Alertmanager told the webhook, one entry for each alert of each message.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde_json::Value;
@@ -48,8 +49,37 @@ pub fn alerts(message: &Notification) -> Vec<Told> {
     alerts.collect()
 }
 
+/// Whether the end of everything that was told was told, too.
+#[must_use]
+pub fn is_over(told: &[Told]) -> bool {
+    let last = told.iter().map(|one| (one.alert["labels"].to_string(), one.resolved));
+    last.collect::<BTreeMap<_, _>>().into_values().all(|resolved| resolved)
+}
+
 /// Every alert of every message so far, in order of arrival.
 #[must_use]
 pub fn all(sink: &Sink) -> Vec<Told> {
     sink.received().iter().flat_map(|message| alerts(message)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_told_is_over_with_the_last_message_about_each_alert() {
+        let told = |name: &str, resolved| Told {
+            at: Instant::now(),
+            resolved,
+            alert: json!({"labels": {"alertname": name}}),
+        };
+        let mut all = vec![told("A", false), told("B", false), told("A", true)];
+        assert!(is_over(&[]) && !is_over(&all));
+        all.push(told("B", true));
+        assert!(is_over(&all));
+        all.push(told("A", false));
+        assert!(!is_over(&all));
+    }
 }

@@ -99,59 +99,54 @@ async fn play(lab: &Lab, case: &Case, options: &Options) -> Result<Outcome, LabE
     let note = |text: &str| note(case, options, text);
     let timing = case.timing(options.settings);
     let mut scene = Scene::start(lab, case.fault, options.settings, options.database).await?;
-    scene.wait_until_measured().await?;
+    let before = scene.wait_until_calm().await?;
     tokio::time::sleep(timing.calm).await;
     note(&format!("break: {}", case.fault));
-    let broken = Instant::now();
+    let clock = Clock {
+        before,
+        broken: Instant::now(),
+    };
     scene.plant(lab, case.fault).await?;
-    let verdict = wait(case, &scene.stack.sink, broken, Verdict::all_firing).await;
+    let verdict = clock.wait(case, &scene.stack.sink, Verdict::all_firing).await;
     note(&arrived("told", verdict.told_after(), verdict.all_firing()));
-    tokio::time::sleep(timing.lasts.saturating_sub(broken.elapsed())).await;
+    tokio::time::sleep(timing.lasts.saturating_sub(clock.broken.elapsed())).await;
     note("repair");
-    let repaired = Instant::now();
+    let mended = clock.broken.elapsed().as_secs_f64();
     scene.repair(lab, case.fault).await?;
-    let verdict = wait(case, &scene.stack.sink, broken, |verdict| {
-        !verdict.all_firing() || verdict.all_over()
-    })
-    .await;
-    let mended = repaired.duration_since(broken).as_secs_f64();
-    note(&arrived(
-        "over",
-        verdict.over_after().map(|at| at - mended),
-        verdict.all_over(),
-    ));
+    let verdict = clock.wait(case, &scene.stack.sink, Verdict::is_settled).await;
+    let over = verdict.over_after().map(|at| at - mended);
+    note(&arrived("over", over, verdict.all_over()));
     tokio::time::sleep(timing.after).await;
-    let limit = case
-        .limit(options.settings)
-        .map(|limit| (limit * options.slack).as_secs_f64());
-    let messages = messages(&scene.stack.sink, broken);
-    let verdict = judge::judge(&case.expected, &messages, mended, limit);
-    let mut complaints = verdict.complaints;
-    complaints.extend(scene.aftermath(case.fault, broken.elapsed() + timing.calm).await?);
+    let messages = clock.messages(&scene.stack.sink);
+    let mut outcome = judged(case, options, &messages, mended);
+    let window = clock.broken.elapsed() + timing.calm;
+    outcome.complaints.extend(scene.aftermath(case.fault, window).await?);
     scene.stop().await?;
-    shorten(&mut complaints);
-    note(if complaints.is_empty() {
-        "as expected"
-    } else {
-        "NOT as expected"
-    });
+    shorten(&mut outcome.complaints);
+    let is_right = outcome.complaints.is_empty();
+    note(if is_right { "as expected" } else { "NOT as expected" });
+    Ok(outcome)
+}
+
+fn judged(case: &Case, options: &Options, messages: &[Message], mended: f64) -> Outcome {
+    let limit = case.limit(options.settings);
+    let limit = limit.map(|limit| (limit * options.slack).as_secs_f64());
+    let verdict = judge::judge(&case.expected, messages, mended, limit);
     let alerts = case.expected.iter().zip(&verdict.times).map(|(expected, times)| Alert {
         name: expected.alert.to_owned(),
         told: times.firing,
         over: times.over.map(|at| at - mended),
     });
-    let firing = messages
-        .iter()
-        .filter(|message| message.alerts.iter().any(|told| !told.resolved))
-        .count();
-    Ok(Outcome {
+    let tells = |message: &&Message| message.alerts.iter().any(|told| !told.resolved);
+    let firing = messages.iter().filter(tells).count();
+    Outcome {
         case: case.name.to_owned(),
         pace: options.settings,
         database: options.database,
         alerts: alerts.collect(),
         messages: [firing, messages.len() - firing],
-        complaints,
-    })
+        complaints: verdict.complaints,
+    }
 }
 
 /// A storm is told by its beginning.
@@ -163,33 +158,39 @@ fn shorten(complaints: &mut Vec<String>) {
     }
 }
 
-/// Waits until the messages so far please, or patience ends.
-async fn wait(case: &Case, sink: &Sink, broken: Instant, pleases: impl Fn(&Verdict) -> bool) -> Verdict {
-    let begin = Instant::now();
-    loop {
-        let verdict = judge::follow(&case.expected, &messages(sink, broken));
-        if pleases(&verdict) || begin.elapsed() >= PATIENCE {
-            return verdict;
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
+/// From when on messages count, and when the fault was planted.
+#[derive(Clone, Copy)]
+struct Clock {
+    /// Messages that came before the world was calm.
+    before: usize,
+    broken: Instant,
 }
 
-/// What the webhook got so far, on the course's clock.
-fn messages(sink: &Sink, broken: Instant) -> Vec<Message> {
-    let received = sink.received();
-    let messages = received.iter().map(|message| {
-        let after = message
-            .at
-            .checked_duration_since(broken)
-            .map(|after| after.as_secs_f64());
-        let before = || -broken.duration_since(message.at).as_secs_f64();
-        Message {
-            at: after.unwrap_or_else(before),
-            alerts: told::alerts(message).iter().map(read).collect(),
+impl Clock {
+    /// Waits until the messages so far please, or patience ends.
+    async fn wait(self, case: &Case, sink: &Sink, pleases: impl Fn(&Verdict) -> bool) -> Verdict {
+        let begin = Instant::now();
+        loop {
+            let verdict = judge::follow(&case.expected, &self.messages(sink));
+            if pleases(&verdict) || begin.elapsed() >= PATIENCE {
+                return verdict;
+            }
+            tokio::time::sleep(PAUSE).await;
         }
-    });
-    messages.collect()
+    }
+
+    fn messages(self, sink: &Sink) -> Vec<Message> {
+        let received = sink.received();
+        let messages = received.iter().skip(self.before).map(|message| {
+            let after = message.at.checked_duration_since(self.broken);
+            let before = || -self.broken.duration_since(message.at).as_secs_f64();
+            Message {
+                at: after.map_or_else(before, |after| after.as_secs_f64()),
+                alerts: told::alerts(message).iter().map(read).collect(),
+            }
+        });
+        messages.collect()
+    }
 }
 
 fn read(one: &told::Told) -> Told {

@@ -63,6 +63,12 @@ impl Verdict {
             .all(|times| times.firing.is_some() && times.over.is_some())
     }
 
+    /// Whether nothing is left to wait for after the repair: what never came needs no end.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        !self.all_firing() || self.all_over()
+    }
+
     /// Until the last expected alert came, seconds since the break.
     #[must_use]
     pub fn told_after(&self) -> Option<f64> {

@@ -77,11 +77,12 @@ impl Scene {
         })
     }
 
-    /// Waits until every pair is measured and every target is fetched.
+    /// Waits until every pair is measured, every target is fetched, and nothing is told of the time before that; answers how many
+    /// messages came until then.
     ///
     /// # Errors
     /// [`LabError::Timeout`] with what is there.
-    pub async fn wait_until_measured(&self) -> Result<(), LabError> {
+    pub async fn wait_until_calm(&self) -> Result<usize, LabError> {
         let answered =
             "sum by (source_region, target_region) (increase(xprober_target_received_total{probe=\"icmp\"}[30s])) > 0";
         self.stack
@@ -89,7 +90,7 @@ impl Scene {
             .await?;
         let fetched = "min by (source_region, target) (last_over_time(xprober_http_success[30s])) == 1";
         self.stack.wait_for(fetched, CALM_LIMIT, |urls| urls.len() == 8).await?;
-        Ok(())
+        self.stack.wait_until_quiet(CALM_LIMIT).await
     }
 
     /// Breaks something.

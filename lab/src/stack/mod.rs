@@ -26,6 +26,7 @@ use crate::process::victoria::{VICTORIA_PORT, Victoria};
 use crate::process::{Process, ProcessPlan, find};
 use crate::promql::PromQl;
 use crate::servers::sink::Sink;
+use crate::told;
 use crate::topology::HostPlan;
 use crate::world::Lab;
 
@@ -307,6 +308,34 @@ impl Stack {
                 }
                 Ok(_) | Err(_) => tokio::time::sleep(POLL_PAUSE).await,
             }
+        }
+    }
+
+    /// Waits until nothing but the watchdog fires and the end of all that was told is told, and answers how many messages came
+    /// until then: rules run before the first sample comes, and on a slow machine say so.
+    ///
+    /// # Errors
+    /// [`LabError::Timeout`] with what still fires.
+    pub async fn wait_until_quiet(&self, limit: Duration) -> Result<usize, LabError> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let messages = self.sink.received().len();
+            let firing = self.alertmanager.alerts().await?;
+            let names = firing
+                .iter()
+                .map(|alert| alert["labels"]["alertname"].as_str().unwrap_or_default());
+            let names: Vec<_> = names.filter(|name| *name != "Watchdog").collect();
+            if names.is_empty() && told::is_over(&told::all(&self.sink)) && self.sink.received().len() == messages {
+                return Ok(messages);
+            }
+            if Instant::now() >= deadline {
+                return Err(LabError::Timeout {
+                    what: "an end of all alerts".to_owned(),
+                    limit,
+                    detail: format!("; Alertmanager has {names:?}"),
+                });
+            }
+            tokio::time::sleep(POLL_PAUSE).await;
         }
     }
 
