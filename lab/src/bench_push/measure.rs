@@ -56,7 +56,8 @@ impl Sheet {
         median(self.rounds.get(&(targets, who))?.iter().map(figure))
     }
 
-    /// Median of the ratios of a contender's figure to that of another in the same round.
+    /// Median of the ratios of a contender's figure to that of another in the same round; rounds in which the noise was larger
+    /// than the other's figure say nothing.
     pub fn ratio(
         &self,
         targets: usize,
@@ -69,7 +70,12 @@ impl Sheet {
             .get(&(targets, who))?
             .iter()
             .zip(self.rounds.get(&(targets, to))?);
-        median(pairs.map(|(one, other)| figure(one) / figure(other)))
+        let figures = pairs.map(|(one, other)| (figure(one), figure(other)));
+        median(
+            figures
+                .filter(|(_, other)| *other > 0.0)
+                .map(|(one, other)| one / other),
+        )
     }
 
     /// Median of the rates after an outage.
@@ -104,6 +110,19 @@ pub(super) mod tests {
         assert!((one.push_nanos() - 5000.0).abs() < 1e-6);
         assert!((one.whole_nanos() - 10_000.0).abs() < 1e-6);
         assert!((one.bytes_per_sample() - 26.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_round_with_more_noise_than_figure_says_nothing() {
+        let mut sheet = Sheet::default();
+        let noise = Measured {
+            idle: Duration::from_micros(900),
+            ..measured(400, 10)
+        };
+        sheet.rounds.insert((10, Contender::Agent), vec![measured(100, 10)]);
+        sheet.rounds.insert((10, Contender::Vmagent), vec![noise]);
+        let ratio = sheet.ratio(10, Contender::Agent, Contender::Vmagent, Measured::push_nanos);
+        assert_eq!(ratio, None);
     }
 
     #[test]
