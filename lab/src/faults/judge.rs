@@ -158,13 +158,12 @@ fn step(times: &mut Times, told: &Told, at: f64) -> (bool, Option<String>) {
             times.firing = Some(at);
             (true, None)
         }
-        (Some(_), None, false) => (false, None),
+        (Some(_), None, false) | (Some(_), Some(_), true) => (false, None),
         (Some(_), Some(_), false) => (true, Some(format!("{} came again", describe(told, at)))),
         (Some(_), None, true) => {
             times.over = Some(at);
             (true, None)
         }
-        (Some(_), Some(_), true) => (false, None),
         (None, _, true) => (true, Some(format!("{} was never told before", describe(told, at)))),
     }
 }

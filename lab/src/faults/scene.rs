@@ -85,7 +85,10 @@ impl Scene {
     pub async fn wait_until_calm(&mut self) -> Result<usize, LabError> {
         let pushing = "group by (instance) (last_over_time(xprober_agent_build_info[30s]))";
         let agents = self.stack.agents.len();
-        let all = self.stack.wait_for(pushing, CALM_LIMIT, |found| found.len() == agents).await;
+        let all = self
+            .stack
+            .wait_for(pushing, CALM_LIMIT, |found| found.len() == agents)
+            .await;
         // An agent that ended says more than that it is missing.
         self.stack.agents.values_mut().try_for_each(Process::check_running)?;
         all?;
