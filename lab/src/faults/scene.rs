@@ -82,7 +82,16 @@ impl Scene {
     ///
     /// # Errors
     /// [`LabError::Timeout`] with what is there.
-    pub async fn wait_until_calm(&self) -> Result<usize, LabError> {
+    pub async fn wait_until_calm(&mut self) -> Result<usize, LabError> {
+        let pushing = "group by (instance) (last_over_time(xprober_agent_build_info[30s]))";
+        let agents = self.stack.agents.len();
+        let all = self
+            .stack
+            .wait_for(pushing, CALM_LIMIT, |found| found.len() == agents)
+            .await;
+        // An agent that ended says more than that it is missing.
+        self.stack.agents.values_mut().try_for_each(Process::check_running)?;
+        all?;
         let answered =
             "sum by (source_region, target_region) (increase(xprober_target_received_total{probe=\"icmp\"}[30s])) > 0";
         self.stack

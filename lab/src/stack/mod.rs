@@ -144,7 +144,11 @@ impl StackPlan {
     /// The same with other settings than the default ones.
     #[must_use]
     pub fn at_pace(lab: &Lab, database: Database, pace: Pace) -> Self {
-        let trust = format!("http: {{ca_file: '{}'}}\n", lab.authority().file().display());
+        // A second is little on a machine that starts several labs.
+        let trust = format!(
+            "http: {{ca_file: '{}'}}\nmetadata: {{timeout: 10s}}\n",
+            lab.authority().file().display()
+        );
         Self {
             database,
             pace,
