@@ -20,6 +20,9 @@ use super::rules::{Rule, RuleFiles};
 use crate::error::LabError;
 use crate::process::find;
 
+/// Breaks between two lines about the progress.
+const PROGRESS_EVERY: usize = 25;
+
 /// Options of `xprober-lab mutate-rules`.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
@@ -183,7 +186,12 @@ impl Bench {
 
     /// Indices of the breaks that no test notices.
     fn survivors(&self, all: &[Mutant], rules: &[Rule], tests: &[Timed]) -> Result<BTreeSet<usize>, MutationError> {
+        let tried = AtomicUsize::new(0);
         let noticed = self.each(all, |place, mutant| {
+            let number = tried.fetch_add(1, Ordering::Relaxed);
+            if number > 0 && number.is_multiple_of(PROGRESS_EVERY) {
+                say(&format!("{number} of {} breaks tried", all.len()));
+            }
             for test in by_relevance(mutant, rules, tests) {
                 if self.complaint(place, &mutant.files, &test.case)?.is_some() {
                     return Ok(true);
