@@ -27,6 +27,8 @@ pub const LOSS: f64 = 0.0001;
 const JITTER: f64 = 0.05;
 /// Between two looks.
 const MINUTE: Duration = Duration::from_mins(1);
+/// Of a shorter time the share of counted probes says nothing, because readings are up to one push apart from its borders.
+const ENOUGH: Duration = Duration::from_secs(50);
 /// Until every pair is measured and every target is fetched after the start, on a busy machine.
 const CALM_LIMIT: Duration = Duration::from_mins(2);
 /// Echoes of one pair in a second: two agents, two targets each.
@@ -169,8 +171,7 @@ impl Soak {
                 minute.add(*counts);
             }
             self.total.add(minute);
-            // Shorter than some pushes says nothing about a share.
-            let mut wrong = if pause == MINUTE {
+            let mut wrong = if pause >= ENOUGH {
                 holes(
                     &counted,
                     self.pairs,
