@@ -1,5 +1,6 @@
 //! Text that a program writes into a committed document, between two markers, and tables in it.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -110,22 +111,28 @@ impl Section {
 
 /// A Markdown table whose columns are as wide as their widest cell.
 #[must_use]
-pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
-    let mut widths: Vec<_> = head.iter().map(|cell| cell.chars().count()).collect();
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-    let padded = |cells: &[String]| {
-        let cells = cells.iter().zip(&widths);
-        line(cells.map(|(cell, width)| format!("{cell:width$}")).collect())
+pub fn table(head: &[impl AsRef<str>], rows: &[impl AsRef<[String]>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row.as_ref()[column].chars().count());
+        cells
+            .chain([head[column].as_ref().chars().count(), 3])
+            .max()
+            .unwrap_or_default()
     };
-    let head: Vec<_> = head.iter().map(|cell| (*cell).to_owned()).collect();
-    let rule = line(widths.iter().map(|width| "-".repeat((*width).max(3))).collect());
-    let body: Vec<_> = rows.iter().map(|row| padded(row)).collect();
-    padded(&head) + &rule + &body.concat()
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let mut text = String::new();
+    let mut line = |cells: &dyn Fn(usize) -> String| {
+        for (column, width) in widths.iter().enumerate() {
+            let _infallible = write!(text, "| {:<width$} ", cells(column));
+        }
+        text.push_str("|\n");
+    };
+    line(&|column| head[column].as_ref().to_owned());
+    line(&|column| "-".repeat(widths[column]));
+    for row in rows {
+        line(&|column| row.as_ref()[column].clone());
+    }
+    text
 }
 
 #[cfg(test)]

@@ -2,7 +2,18 @@
 
 import { FROM_REGION, PROBE, TO_REGION, choice, dashboard } from "./dashboard.js";
 import { band, heading, place } from "./layout.js";
-import { ALL_STEPS, LOSS_STEPS, NONE_STEPS, OVER_STEPS, chart, heatmap, stat, yesNo, type Loose } from "./panels.js";
+import {
+  ALL_STEPS,
+  LOSS_STEPS,
+  NONE_STEPS,
+  OVER_STEPS,
+  WITNESS_STEPS,
+  chart,
+  heatmap,
+  stat,
+  yesNo,
+  type Loose,
+} from "./panels.js";
 import { chosen } from "./query.js";
 import { table, type KeyColumn, type ValueColumn } from "./tables.js";
 
@@ -186,32 +197,12 @@ export const line = dashboard(
       stat(
         { title: "Agents", description: "Agents of the source region that report about the pair." },
         `min(region_pair:xprober_agents:count{${probed(THERE)}})`,
-        {
-          unit: "none",
-          thresholds: {
-            mode: "absolute",
-            steps: [
-              { color: "red", value: null },
-              { color: "yellow", value: 1 },
-              { color: "green", value: 2 },
-            ],
-          },
-        },
+        { unit: "none", thresholds: WITNESS_STEPS },
       ),
       stat(
         { title: "Targets", description: "Targets in the target region that the pair stands on." },
         `min(region_pair:xprober_targets:count{${probed(THERE)}})`,
-        {
-          unit: "none",
-          thresholds: {
-            mode: "absolute",
-            steps: [
-              { color: "red", value: null },
-              { color: "yellow", value: 1 },
-              { color: "green", value: 2 },
-            ],
-          },
-        },
+        { unit: "none", thresholds: WITNESS_STEPS },
       ),
       stat(
         {

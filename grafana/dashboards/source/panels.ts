@@ -40,6 +40,8 @@ export const NONE_STEPS = steps("green", [1, "red"]);
 export const SOME_STEPS = steps("red", [1, "green"]);
 /** Shares that should be one. */
 export const ALL_STEPS = steps("red", [0.5, "yellow"], [1, "green"]);
+/** How many speak for a pair: none says nothing, one only for itself. */
+export const WITNESS_STEPS = steps("red", [1, "yellow"], [2, "green"]);
 
 /** Words for 1 and 0. */
 export function yesNo(yes: string, no: string) {

@@ -1,14 +1,12 @@
 //! The tables, as Markdown that also reads well in a terminal.
 
-use std::fmt::Write as _;
-
 use clap::ValueEnum as _;
 
 use super::bounds::{Verdict, megabytes};
 use super::measure::{Cell, Measured, Sheet};
 use super::plan::{Contender, Load, Place};
 use super::rtt::RttSheet;
-use crate::document::Section;
+use crate::document::{Section, table};
 
 /// One measurement in a line.
 #[must_use]
@@ -168,27 +166,6 @@ fn false_loss(rounds: &[Measured]) -> String {
     counts.map_or("-".to_owned(), |counts| {
         format!("{} of {sent}", counts.into_iter().sum::<i64>())
     })
-}
-
-pub(crate) fn table(head: &[impl AsRef<str>], rows: &[impl AsRef<[String]>]) -> String {
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row.as_ref()[column].chars().count());
-        cells.chain([head[column].as_ref().len(), 3]).max().unwrap_or_default()
-    };
-    let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    let mut text = String::new();
-    let mut line = |cells: &dyn Fn(usize) -> String| {
-        for (column, width) in widths.iter().enumerate() {
-            let _infallible = write!(text, "| {:<width$} ", cells(column));
-        }
-        text.push_str("|\n");
-    };
-    line(&|column| head[column].as_ref().to_owned());
-    line(&|column| "-".repeat(widths[column]));
-    for row in rows {
-        line(&|column| row.as_ref()[column].clone());
-    }
-    text
 }
 
 #[cfg(test)]

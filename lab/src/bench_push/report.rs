@@ -7,8 +7,8 @@ use clap::ValueEnum as _;
 use super::measure::{Measured, Sheet};
 use super::plan::Contender;
 use super::sink::times_real_time;
-use crate::bench::report::{BOUNDS_HEAD, measured_with, table};
-use crate::document::{Markers, Section};
+use crate::bench::report::{BOUNDS_HEAD, measured_with};
+use crate::document::{Markers, Section, table};
 
 /// Where the tables stand in the document.
 pub const PLACE: Markers = Markers {
