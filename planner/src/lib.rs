@@ -5,11 +5,13 @@
 //!   agents =gRPC==> [one task per stream] --Event--> [owner: Members, settings] <--Event-- [reloader] <--Request--+
 //!      ^                  |  Session                          | MeshPlan::build                  | ConfigState     |
 //!      +-- full plan, ----+ <------watch Published------------+-------------> [pages] <--watch---+                 |
-//!          deltas                                                               +----------------------------------+
+//!          deltas                                                 | Reading         +----------------------------------+
+//!                                                                 +-- [query] <--PromQL--> database, while somebody looks
 //! ```
 //!
-//! Boxes are tasks; `Event` and `Request` are bounded channels, `Published` and `ConfigState` watches. [`server`] owns
-//! every task, ends them with one token and waits for them. Values in flow order: `Hello -> Members -> MeshPlan -> Plan`.
+//! Boxes are tasks; `Event` and `Request` are bounded channels, `Published`, `ConfigState` and `Reading` watches. [`server`]
+//! owns every task, ends them with one token and waits for them. Values in flow order: `Hello -> Members -> MeshPlan -> Plan`,
+//! and for the pages `Reading -> Matrix` ([`mod@matrix`] judges what [`mod@query`] read).
 
 pub mod members;
 

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use xprober_agent::probe::Stage;
+
 use super::expected::{Expected, both_ways, of_line};
-use super::fault::{Fault, HOST, LINE, REGION, Stage};
+use super::fault::{Fault, HOST, LINE, REGION};
 use crate::stack::{Pace, web_targets};
 
 /// One fault and what must come of it.
@@ -275,7 +277,7 @@ fn targets() -> Vec<Case> {
         let regions = ["region-a", "region-b", "region-c", "region-d"];
         let expected = regions.map(|source| {
             let mut labels = vec![("source_region", source), ("target_region", "web"), ("target", target)];
-            labels.extend(stage.map(|stage| ("stage", stage.name())));
+            labels.extend(stage.map(|stage| ("stage", stage.as_str())));
             Expected::new(alert, "warning", "http", &labels)
         });
         expected.to_vec()

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::demo::reading::STAGES;
+use xprober_agent::probe::Stage;
 
 /// The two regions whose line is disturbed; its number in the lab's `planner.yml` is 1.
 pub const LINE: [&str; 2] = ["region-a", "region-b"];
@@ -58,29 +58,6 @@ pub enum Fault {
     CertificateExpires(Duration),
 }
 
-/// A stage of an HTTP probe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// DNS.
-    Resolve,
-    /// TCP.
-    Connect,
-    /// The handshake.
-    Tls,
-    /// Until the headers.
-    Processing,
-    /// The body.
-    Transfer,
-}
-
-impl Stage {
-    /// As in the `stage` label.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        STAGES[self as usize]
-    }
-}
-
 impl fmt::Display for Fault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [one, other] = LINE;
@@ -123,7 +100,9 @@ impl fmt::Display for Fault {
             Self::PlannerFileBad => write!(formatter, "error in planner.yml"),
             Self::DatabaseAway => write!(formatter, "database stopped and started again"),
             Self::EndpointClosed => write!(formatter, "second endpoint of every agent refuses connections"),
-            Self::HttpSlower(stage, by) => write!(formatter, "{} of a URL {} ms longer", stage.name(), by.as_millis()),
+            Self::HttpSlower(stage, by) => {
+                write!(formatter, "{} of a URL {} ms longer", stage.as_str(), by.as_millis())
+            }
             Self::HttpFailing => write!(formatter, "a URL answers 503"),
             Self::CertificateExpires(left) => {
                 write!(
@@ -139,11 +118,6 @@ impl fmt::Display for Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn stages_have_the_names_of_the_labels() {
-        assert_eq!((Stage::Resolve.name(), Stage::Transfer.name()), ("resolve", "transfer"));
-    }
 
     #[test]
     fn a_fault_is_described_with_its_size() {

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use xprober_agent::probe::Stage;
 
-use super::fault::{Fault, HOST, LINE, REGION, Stage};
+use super::fault::{Fault, HOST, LINE, REGION};
 use crate::error::LabError;
 use crate::process::Process;
 use crate::promql::Series;
