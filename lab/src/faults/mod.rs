@@ -6,7 +6,7 @@
 //!                                          |                                          ^
 //!                                          v                                          | Outcome
 //!  inside a lab:  [course] start, calm, break, wait, repair, wait --> Messages --> [judge]
-//!                     [scene]: stack and web servers; knows how a Fault is planted and repaired
+//!                     [scene]: stack and web servers          [plant]: how a Fault is planted there and repaired
 //! ```
 
 pub mod fault;
@@ -18,6 +18,8 @@ pub mod cases;
 pub mod judge;
 
 pub mod scene;
+
+mod plant;
 
 pub mod course;
 
