@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Stages of an HTTP probe in the order of time, as the `stage` label spells them.
-pub const STAGES: [&str; 5] = ["resolve", "connect", "tls", "processing", "transfer"];
+use xprober_agent::probe::Stage;
 
 /// One answer of an instant query: labels and value.
 pub type Answer = (BTreeMap<String, String>, f64);
@@ -33,10 +32,10 @@ pub struct Http {
     pub source: String,
     /// URL.
     pub target: String,
-    /// Time that the lab spends in each stage, in the order of [`STAGES`].
-    pub emulated: [Duration; 5],
-    /// Mean time measured in each stage, seconds.
-    pub stage_seconds: [Option<f64>; 5],
+    /// Time that the lab spends in each stage, in the order of [`Stage::ALL`].
+    pub emulated: [Duration; Stage::ALL.len()],
+    /// Mean time measured in each stage, seconds, in the same order.
+    pub stage_seconds: [Option<f64>; Stage::ALL.len()],
     /// Share of agents that succeed, 0 to 1.
     pub success: Option<f64>,
 }

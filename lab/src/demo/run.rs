@@ -4,8 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use xprober_agent::probe::Stage;
 
-use super::reading::{self, Answer, Http, Pair, Reading, STAGES};
+use super::reading::{self, Answer, Http, Pair, Reading};
 use super::screen::Screen;
 use super::{alert, verdict, view};
 use crate::enter::Inside;
@@ -306,7 +307,8 @@ impl Demo {
                         network + PROCESSING_DELAY,
                         TRANSFER_DELAY,
                     ],
-                    stage_seconds: STAGES.map(|stage| reading::find(stages, &[labels[0], labels[1], ("stage", stage)])),
+                    stage_seconds: Stage::ALL
+                        .map(|stage| reading::find(stages, &[labels[0], labels[1], ("stage", stage.as_str())])),
                     success: reading::find(success, &labels),
                 });
             }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::reading::{Http, Pair, Reading, STAGES};
+use xprober_agent::probe::Stage;
+
+use super::reading::{Http, Pair, Reading};
 
 /// A mean round-trip time may differ from the emulated one by this and [`RTT_RATIO`] of it.
 const RTT_SLACK_SECONDS: f64 = 0.000_5;
@@ -55,7 +57,7 @@ fn http(http: &Http, slack: f64) -> Vec<String> {
         ));
     }
     let most = (STAGE_SLACK_SECONDS * slack, STAGE_RATIO * slack);
-    for (index, stage) in STAGES.into_iter().enumerate() {
+    for (index, stage) in Stage::ALL.into_iter().enumerate() {
         match http.stage_seconds[index] {
             None => complaints.push(format!("{name}: no time for stage {stage} arrived")),
             Some(seconds) if !close(seconds, http.emulated[index], most.0, most.1) => {

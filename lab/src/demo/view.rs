@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::reading::{Reading, STAGES};
+use xprober_agent::probe::Stage;
+
+use super::reading::Reading;
 
 /// Width of a cell of the region matrix.
 const CELL: usize = 22;
@@ -52,8 +54,8 @@ pub fn stages(reading: &Reading) -> String {
         if http.target != last_target {
             last_target = &http.target;
             let _infallible = write!(text, "{last_target}\n  {:<12}", "from");
-            for stage in STAGES {
-                let _infallible = write!(text, "{stage:>16}");
+            for stage in Stage::ALL {
+                let _infallible = write!(text, "{:>16}", stage.as_str());
             }
             let _infallible = writeln!(text, "{:>10}", "success");
         }
