@@ -10,6 +10,8 @@
 
 pub mod name;
 
+pub mod packet;
+
 pub mod target;
 
 pub mod plan;
@@ -20,11 +22,9 @@ pub mod convert;
 
 pub use hello::{Addresses, Hello};
 pub use name::{AgentId, InvalidName, Region, TargetId, Zone};
+pub use packet::{Family, InterfaceName, InvalidInterface, MAX_DSCP, PacketOptions};
 pub use plan::{Limits, Line, Plan, PlanUpdate, Revision};
-pub use target::{
-    Family, HostName, HttpSpec, IcmpSpec, InterfaceName, InvalidInterface, MAX_DSCP, MAX_SOURCE_PORTS, PacketOptions,
-    ProbeKind, ProbeSpec, StatusRange, Target, TcpSpec,
-};
+pub use target::{HostName, HttpSpec, IcmpSpec, MAX_SOURCE_PORTS, ProbeKind, ProbeSpec, StatusRange, Target, TcpSpec};
 
 /// Generated messages and services of `planner.proto`.
 #[expect(

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use super::{WireError, port, value};
 use crate::hello::Addresses;
-use crate::target::{Family, HostName, InterfaceName, MAX_DSCP, MAX_SOURCE_PORTS, PacketOptions};
+use crate::packet::{Family, InterfaceName, MAX_DSCP, PacketOptions};
+use crate::target::{HostName, MAX_SOURCE_PORTS};
 use crate::wire;
 
 /// Leaves the message out when nothing is asked for: most targets of a large plan ask for nothing.

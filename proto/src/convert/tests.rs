@@ -1,7 +1,7 @@
 //! What passes comes back the same; what is wrong is named.
 
 use super::*;
-use crate::target::PacketOptions;
+use crate::packet::PacketOptions;
 
 fn hello() -> Hello {
     Hello {
