@@ -509,9 +509,10 @@ fn running_planner_keeps_its_plan_when_the_new_file_is_wrong() {
                     "{problem} is not in\n{}",
                     refusal.text()
                 );
+                let logged = format!("planner.yml{}", problem.replace('"', "\\\""));
                 assert!(
-                    planner.log_text().contains(problem.split(": ").next().unwrap()),
-                    "{}",
+                    planner.log_text().contains(&logged),
+                    "{logged} is not in\n{}",
                     planner.log_text()
                 );
             }
