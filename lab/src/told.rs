@@ -25,12 +25,6 @@ impl Told {
         self.alert["labels"][name].as_str().unwrap_or_default()
     }
 
-    /// An annotation's text, empty when it is not there.
-    #[must_use]
-    pub fn annotation(&self, name: &str) -> &str {
-        self.alert["annotations"][name].as_str().unwrap_or_default()
-    }
-
     /// Name, source region and target region.
     #[must_use]
     pub fn what(&self) -> [&str; 3] {

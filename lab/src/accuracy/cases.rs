@@ -62,18 +62,6 @@ impl Case {
     pub fn loss(&self) -> f64 {
         both(lost_on(&self.there), lost_on(&self.back))
     }
-
-    /// Probability that an answer is damaged and looks whole.
-    #[must_use]
-    pub fn corrupt(&self) -> f64 {
-        both(self.there.corrupt, self.back.corrupt)
-    }
-
-    /// Copies per probe: of requests one way, of replies the other.
-    #[must_use]
-    pub fn duplicates(&self) -> f64 {
-        self.there.duplicate + self.back.duplicate
-    }
 }
 
 fn lost_on(path: &Path) -> f64 {
@@ -210,7 +198,6 @@ mod tests {
         near(found("loss 10 % and 5 %").loss(), 0.145);
         near(found("cut").loss(), 1.0);
         near(found("bad checksum 5 % there").loss(), 0.05);
-        near(found("corrupt 5 % there").corrupt(), 0.05);
         near(found("corrupt 5 % there").loss(), 0.0);
     }
 }

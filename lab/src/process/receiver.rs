@@ -142,12 +142,6 @@ impl Receiver {
         self.kind
     }
 
-    /// Port of the hub on which it listens.
-    #[must_use]
-    pub const fn port(&self) -> u16 {
-        self.port
-    }
-
     /// Its base URL as the hub reaches it.
     #[must_use]
     pub fn url(&self) -> String {

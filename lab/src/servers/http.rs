@@ -39,12 +39,8 @@ pub struct Behaviour {
     pub transfer_delay: Duration,
     /// Status of the answer.
     pub status: u16,
-    /// Where to send the client instead; the status should then be 3xx.
-    pub redirect: Option<String>,
     /// Length of the body.
     pub body_bytes: usize,
-    /// Closes the connection instead of answering.
-    pub hang_up: bool,
 }
 
 impl Default for Behaviour {
@@ -54,9 +50,7 @@ impl Default for Behaviour {
             processing_delay: Duration::ZERO,
             transfer_delay: Duration::ZERO,
             status: 200,
-            redirect: None,
             body_bytes: 1_000,
-            hang_up: false,
         }
     }
 }
@@ -121,7 +115,10 @@ impl HttpTarget {
 }
 
 async fn serve(stream: TcpStream, tls: Option<Arc<ServerConfig>>, behaviour: watch::Receiver<Behaviour>) {
-    let handler = |request: hyper::Request<_>| respond(request.uri().path().to_owned(), behaviour.borrow().clone());
+    let handler = |request: hyper::Request<_>| {
+        let answer = respond(request.uri().path().to_owned(), behaviour.borrow().clone());
+        async { Some(answer.await) }
+    };
     let Some(config) = tls else {
         return serve_connection(stream, true, handler).await;
     };
@@ -137,11 +134,8 @@ async fn serve(stream: TcpStream, tls: Option<Arc<ServerConfig>>, behaviour: wat
     }
 }
 
-async fn respond(path: String, behaviour: Behaviour) -> Option<Response<Body>> {
+async fn respond(path: String, behaviour: Behaviour) -> Response<Body> {
     tokio::time::sleep(behaviour.processing_delay).await;
-    if behaviour.hang_up {
-        return None;
-    }
     let number_after = |prefix| path.strip_prefix(prefix)?.parse::<u16>().ok();
     if let Some(left) = number_after("/redirect/") {
         let location = if left <= 1 {
@@ -149,23 +143,20 @@ async fn respond(path: String, behaviour: Behaviour) -> Option<Response<Body>> {
         } else {
             format!("/redirect/{}", left - 1)
         };
-        return Some(redirect(StatusCode::FOUND, &location));
+        return redirect(&location);
     }
     let status = number_after("/status/").unwrap_or(behaviour.status);
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    if let Some(location) = &behaviour.redirect {
-        return Some(redirect(status, location));
-    }
     let mut response = Response::new(halves(behaviour.body_bytes, behaviour.transfer_delay));
     *response.status_mut() = status;
     response
         .headers_mut()
         .insert(CONTENT_LENGTH, HeaderValue::from(behaviour.body_bytes));
-    Some(response)
+    response
 }
 
-fn redirect(status: StatusCode, location: &str) -> Response<Body> {
-    let mut response = answer(status, "");
+fn redirect(location: &str) -> Response<Body> {
+    let mut response = answer(StatusCode::FOUND, "");
     if let Ok(location) = HeaderValue::from_str(location) {
         response.headers_mut().insert(LOCATION, location);
     }

@@ -33,8 +33,6 @@ pub enum Answer {
     Garbage,
     /// Reads the request and closes the connection without an answer.
     Close,
-    /// Reads the request and never answers.
-    Hang,
     /// Answers with 204 after a time.
     Late(Duration),
 }
@@ -206,7 +204,6 @@ async fn respond(
             Some(response)
         }
         Answer::Garbage | Answer::Close => None,
-        Answer::Hang => std::future::pending().await,
         Answer::Late(delay) => {
             tokio::time::sleep(delay).await;
             Some(answer(StatusCode::NO_CONTENT, ""))

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -19,8 +19,6 @@ use crate::namespace::Namespace;
 pub struct Notification {
     /// When it came, monotonic.
     pub at: Instant,
-    /// When it came, by the wall clock.
-    pub wall: SystemTime,
     /// The request's method.
     pub method: Method,
     /// Path that was posted to.
@@ -71,7 +69,6 @@ impl Sink {
                     .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
                 let notification = Notification {
                     at: Instant::now(),
-                    wall: SystemTime::now(),
                     method: head.method,
                     path: head.uri.path().to_owned(),
                     query: head.uri.query().unwrap_or_default().to_owned(),

@@ -108,12 +108,6 @@ impl Matrix {
         }
     }
 
-    /// Names of the regions, in the matrix's order.
-    #[must_use]
-    pub fn regions(&self) -> &[String] {
-        &self.regions
-    }
-
     /// Place of a path in row order, for tables beside the matrix.
     #[must_use]
     pub fn index(&self, from: &str, to: &str) -> Option<usize> {
@@ -155,7 +149,7 @@ impl Matrix {
 /// Where a host stands, as far as the WAN cares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
-    /// Place of its region in [`Matrix::regions`].
+    /// Place of its region among those of the [`Matrix`].
     pub region: usize,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
