@@ -7,7 +7,7 @@ use crate::stack::line_name;
 /// Labels by name, without `alertname`.
 pub type Labels = BTreeMap<String, String>;
 
-/// An alert that must come.
+/// An alert that must come, and end after the repair and not before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expected {
     /// Its name.
@@ -16,17 +16,6 @@ pub struct Expected {
     pub labels: Labels,
     /// Words that its summary or its description must hold.
     pub says: Vec<String>,
-    /// When it may end.
-    pub ends: Ends,
-}
-
-/// When an alert may end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ends {
-    /// After the repair and not before.
-    AfterRepair,
-    /// At any time: another one takes over while the fault goes on.
-    AtAnyTime,
 }
 
 impl Expected {
@@ -41,7 +30,6 @@ impl Expected {
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
             says: Vec::new(),
-            ends: Ends::AfterRepair,
         }
     }
 
@@ -56,13 +44,6 @@ impl Expected {
     #[must_use]
     pub fn saying(mut self, words: &str) -> Self {
         self.says.push(words.to_owned());
-        self
-    }
-
-    /// Lets it end before the repair.
-    #[must_use]
-    pub fn ends_at_any_time(mut self) -> Self {
-        self.ends = Ends::AtAnyTime;
         self
     }
 

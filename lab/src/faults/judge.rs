@@ -3,7 +3,7 @@
 //! Each expected alert goes `quiet -> firing -> over`, once. A message may repeat an alert or its end only together with news, as
 //! Alertmanager does when the second direction of a line joins or leaves the first.
 
-use super::expected::{Ends, Expected, Labels};
+use super::expected::{Expected, Labels};
 
 /// Annotations that every alert must have.
 pub const ANNOTATIONS: [&str; 5] = ["summary", "description", "value", "runbook", "dashboard"];
@@ -139,7 +139,7 @@ pub fn judge(expected: &[Expected], messages: &[Message], repaired: f64, limit: 
         verdict.complaints.extend(complaint);
         let complaint = match (times.firing, times.over) {
             (Some(_), None) => Some(format!("{} was never told to be over", name())),
-            (Some(_), Some(over)) if over < repaired && expected.ends == Ends::AfterRepair => Some(format!(
+            (Some(_), Some(over)) if over < repaired => Some(format!(
                 "{} was told to be over {:.1} s before the repair",
                 name(),
                 repaired - over

@@ -91,14 +91,6 @@ fn each_thing_that_can_be_wrong_is_told() {
 }
 
 #[test]
-fn an_alert_that_hands_over_may_end_before_the_repair() {
-    let messages = [message(31.0, &[("a", false)]), message(60.0, &[("a", true)])];
-    let early = expected("a").ends_at_any_time();
-    assert_eq!(judge(&[early], &messages, 100.0, None).complaints, [""; 0]);
-    assert_eq!(judge(&[expected("a")], &messages, 100.0, None).complaints.len(), 1);
-}
-
-#[test]
 fn an_annotation_that_is_missing_or_was_not_filled_in_is_told() {
     for (name, text) in [
         ("summary", ""),
