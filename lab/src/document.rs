@@ -178,6 +178,7 @@ mod tests {
         assert_eq!(markers.replace(&new, "new").unwrap(), new);
         assert_eq!(markers.replace("no markers", "new"), None);
     }
+
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = [vec!["a".to_owned(), "long cell".to_owned()]];

@@ -40,7 +40,7 @@ const CELLS: &str = "[...document.querySelectorAll('table.matrix td[data-source]
     target: td.dataset.target, state: td.className, value: td.querySelector('b').textContent, \
     note: td.querySelector('small').textContent}))";
 
-/// Every direction of a line: name, source, and the texts of its row.
+/// Every direction of a line: the texts of its row.
 const LINES: &str =
     "[...document.querySelectorAll('tr[data-line]')].map((tr) => [...tr.children].map((one) => one.textContent))";
 

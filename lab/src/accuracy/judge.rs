@@ -8,7 +8,7 @@ use super::told::Told;
 use super::wire::Wire;
 use crate::wan::control::PathCounts;
 
-/// Share of right rows that fall out of their band by chance, 1 %.
+/// Share of right rows that lie in their band; 1 % fall out of it by chance.
 const CONFIDENCE: f64 = 0.99;
 
 /// One direction of a case: the probes of one agent to the other.

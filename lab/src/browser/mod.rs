@@ -1,9 +1,9 @@
 //! Headless Chromium in the hub: opens pages, says what they look like to a visitor, and notes everything that they do.
 //!
 //! ```text
-//!   test --Page--> [protocol] --JSON, NUL--> fifo --> descriptor 3 \
-//!     ^                                                             chromium --http--> the lab, and nothing else
-//!     +-- Reply, noted events <--JSON, NUL-- fifo <-- descriptor 4 /
+//!   Browser --command--> [protocol] --JSON, NUL--> fifo --> descriptor 3 ----\
+//!     ^                                                                       chromium --http--> the lab, nothing else
+//!     +-- Message: Answer, Event(Noted) <--JSON, NUL-- fifo <-- descriptor 4 -/
 //! ```
 //!
 //! It speaks the Chrome `DevTools` protocol (<https://chromedevtools.github.io/devtools-protocol/>) over its pipe transport, which

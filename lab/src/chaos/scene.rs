@@ -130,7 +130,7 @@ pub struct Scene {
     planner: Process,
 }
 
-/// Regions of two hosts each, `rtt` apart.
+/// A host for each agent, spread over the regions, and a distance of its own between every two regions.
 #[must_use]
 pub fn topology(agents: usize) -> Topology {
     let hosts = 0..agents;

@@ -63,7 +63,7 @@ fn of_rule(files: &RuleFiles, rule: &Rule, title: &str) -> Vec<Mutant> {
     all
 }
 
-/// A duration of seconds or minutes, stretched.
+/// A duration of seconds, minutes or hours, stretched; nothing for one of several units.
 fn stretched(duration: &str) -> Option<String> {
     let (number, unit) = duration.split_at(duration.len().checked_sub(1)?);
     let number: u64 = number.parse().ok()?;

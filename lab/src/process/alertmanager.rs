@@ -1,4 +1,4 @@
-//! Alertmanager in the hub, with the repository's own configuration.
+//! Alertmanager in the hub, with the repository's own configuration or another one.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -96,7 +96,7 @@ struct WeComMarkdown {
 }
 
 impl Robot {
-    /// Every robot, with the name that files and receivers have.
+    /// Every robot.
     pub(crate) const ALL: [Self; 3] = [Self::DingTalk, Self::Feishu, Self::WeCom];
 
     /// Name in receivers and files.
