@@ -230,8 +230,7 @@ impl Host {
     }
 
     /// Name under which every host's DNS knows this one, besides its bare name.
-    #[must_use]
-    pub fn dns_name(&self) -> String {
+    fn dns_name(&self) -> String {
         format!("{}.lab", self.plan.name)
     }
 

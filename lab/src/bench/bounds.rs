@@ -6,18 +6,18 @@ use super::rtt::RttSheet;
 
 /// A condition on one contender under one load.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Bound {
+struct Bound {
     /// Whose figure.
-    pub contender: Contender,
+    contender: Contender,
     /// Under which load.
-    pub load: Load,
+    load: Load,
     /// What is required.
-    pub require: Require,
+    require: Require,
 }
 
 /// What is required of a figure.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Require {
+enum Require {
     /// CPU per echo at most that many times another contender's.
     CpuAtMost(f64, Contender),
     /// Resident memory at most that many megabytes.
@@ -44,7 +44,7 @@ pub struct Verdict {
 }
 
 /// All bounds.
-pub const BOUNDS: [Bound; 13] = {
+const BOUNDS: [Bound; 13] = {
     use Contender::{Agent, Bare, Engine, Fping, Smokeping, SurgePing};
     const fn bound(contender: Contender, load: Load, require: Require) -> Bound {
         Bound {

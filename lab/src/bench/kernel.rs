@@ -106,8 +106,7 @@ pub fn cpu_time(pid: u32) -> Result<Duration, LabError> {
 }
 
 /// CPU time that the whole machine spent on anything but idling, in ticks of 10 ms, from the text of `/proc/stat`.
-#[must_use]
-pub fn parse_busy(text: &str) -> Duration {
+fn parse_busy(text: &str) -> Duration {
     let fields = text.lines().next().unwrap_or_default().split_ascii_whitespace().skip(1);
     let fields: Vec<u64> = fields.filter_map(|field| field.parse().ok()).collect();
     // user, nice, system, idle, iowait, irq, softirq, steal; guest time is in user already.

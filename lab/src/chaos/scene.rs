@@ -20,7 +20,7 @@ use crate::topology::{HUB, Topology};
 use crate::world::Lab;
 
 /// Time between two snapshots of an agent.
-pub const INTERVAL: Duration = Duration::from_secs(2);
+const INTERVAL: Duration = Duration::from_secs(2);
 /// The same in milliseconds.
 pub const INTERVAL_MILLIS: i64 = 2_000;
 /// Regions of the lab.

@@ -6,7 +6,7 @@
 use super::expected::{Expected, Labels};
 
 /// Annotations that every alert must have.
-pub const ANNOTATIONS: [&str; 5] = ["summary", "description", "value", "runbook", "dashboard"];
+const ANNOTATIONS: [&str; 5] = ["summary", "description", "value", "runbook", "dashboard"];
 
 /// One alert as one message had it.
 #[derive(Debug, Clone, PartialEq, Eq)]

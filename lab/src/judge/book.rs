@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use crate::remote_write::message::{Label, TimeSeries, WriteRequest};
 
 /// Labels that a series may have (the fewest that any receiver in use allows by default is 30, two are left for others).
-pub const MAX_LABELS: usize = 28;
+const MAX_LABELS: usize = 28;
 /// Bytes of a label's value.
-pub const MAX_VALUE_BYTES: usize = 1024;
+const MAX_VALUE_BYTES: usize = 1024;
 /// How far ahead of the clock a sample may be.
-pub const MAX_AHEAD_MILLIS: i64 = 60_000;
+const MAX_AHEAD_MILLIS: i64 = 60_000;
 
 /// Values by time in milliseconds; the value as its bits, so that stale markers are what they are.
 pub type Points = BTreeMap<i64, u64>;

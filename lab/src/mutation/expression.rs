@@ -59,8 +59,7 @@ fn end_of_matchers(bytes: &[u8], start: usize) -> usize {
 }
 
 /// The opposite of a comparison operator, or nothing for other text.
-#[must_use]
-pub fn opposite(operator: &str) -> Option<&'static str> {
+fn opposite(operator: &str) -> Option<&'static str> {
     Some(match operator {
         "<" | "<=" => ">",
         ">" | ">=" => "<",

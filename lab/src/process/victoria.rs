@@ -13,7 +13,7 @@ use crate::world::Lab;
 pub const VICTORIA_PORT: u16 = 8428;
 
 /// Port of the hub on which vmalert answers.
-pub const VMALERT_PORT: u16 = 8880;
+const VMALERT_PORT: u16 = 8880;
 
 /// A running store with its rule evaluator.
 #[derive(Debug)]
