@@ -6,6 +6,8 @@
 )]
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -21,8 +23,18 @@ use xprober_config::agent::{AgentOverrides, AgentSettings, Metadata};
 #[derive(Clone, Copy)]
 enum Cloud {
     Version2,
-    Version1 { refusal: StatusCode },
+    Version1 {
+        refusal: StatusCode,
+    },
+    /// Plain questions are answered.
     TokenNeverComes,
+    /// Plain questions are refused, and so are those for a token with `refusal`, or never answered, until this one.
+    TokenComesAt {
+        question: usize,
+        refusal: Option<StatusCode>,
+    },
+    /// So many tokens are given that are not taken.
+    StaleTokens(usize),
     ZoneOnly,
     Silent,
     Redirect,
@@ -30,7 +42,8 @@ enum Cloud {
     Nonsense,
 }
 
-async fn answer(cloud: Cloud, request: Request<Incoming>) -> Response<Full<Bytes>> {
+/// `tokens` counts the questions for a token.
+async fn answer(cloud: Cloud, tokens: &AtomicUsize, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let reply = |status: StatusCode, body: &str| {
         let mut response = Response::new(Full::new(Bytes::copy_from_slice(body.as_bytes())));
         *response.status_mut() = status;
@@ -43,15 +56,26 @@ async fn answer(cloud: Cloud, request: Request<Incoming>) -> Response<Full<Bytes
     let path = request.uri().path().to_owned();
     if request.method() == Method::PUT {
         assert!(request.headers().contains_key("x-aws-ec2-metadata-token-ttl-seconds"));
+        let question = tokens.fetch_add(1, Ordering::SeqCst) + 1;
         return match cloud {
             Cloud::Version1 { refusal } => reply(refusal, ""),
+            Cloud::TokenComesAt {
+                question: first,
+                refusal,
+            } if question < first => match refusal {
+                Some(refusal) => reply(refusal, ""),
+                None => std::future::pending().await,
+            },
+            Cloud::StaleTokens(stale) if question <= stale => reply(StatusCode::OK, "stale"),
             Cloud::TokenNeverComes | Cloud::Silent => std::future::pending().await,
             _ => reply(StatusCode::OK, "secret"),
         };
     }
     match (cloud, path.as_str()) {
         (Cloud::Silent, _) => std::future::pending().await,
-        (Cloud::Version2, _) if !token => reply(StatusCode::UNAUTHORIZED, ""),
+        (Cloud::Version2 | Cloud::TokenComesAt { .. } | Cloud::StaleTokens(_), _) if !token => {
+            reply(StatusCode::UNAUTHORIZED, "")
+        }
         (Cloud::Redirect, _) => {
             let mut response = reply(StatusCode::FOUND, "");
             response
@@ -68,35 +92,46 @@ async fn answer(cloud: Cloud, request: Request<Incoming>) -> Response<Full<Bytes
     }
 }
 
-async fn serve(cloud: Cloud) -> SocketAddr {
+async fn serve(cloud: Cloud) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    let tokens = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&tokens);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let service = hyper::service::service_fn(move |request| async move {
-                Ok::<_, std::convert::Infallible>(answer(cloud, request).await)
+            let counter = Arc::clone(&counter);
+            let service = hyper::service::service_fn(move |request| {
+                let counter = Arc::clone(&counter);
+                async move { Ok::<_, std::convert::Infallible>(answer(cloud, &counter, request).await) }
             });
             let io = hyper_util::rt::TokioIo::new(stream);
             tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, service));
         }
     });
-    address
+    (address, tokens)
 }
 
 async fn ask(cloud: Cloud) -> Result<Placement, String> {
-    let url = format!("http://{}", serve(cloud).await).parse().unwrap();
-    let timeout = Duration::from_secs(1);
-    metadata::ask(&Metadata { url, timeout })
-        .await
-        .map_err(|error| error.to_string())
+    ask_within(Duration::from_secs(1), cloud).await.0
+}
+
+/// Answers the number of questions for a token, too.
+async fn ask_within(timeout: Duration, cloud: Cloud) -> (Result<Placement, String>, usize) {
+    let (address, tokens) = serve(cloud).await;
+    let url = format!("http://{address}").parse().unwrap();
+    let answer = metadata::ask(&Metadata { url, timeout }).await;
+    (answer.map_err(|error| error.to_string()), tokens.load(Ordering::SeqCst))
+}
+
+fn placement() -> Placement {
+    Placement {
+        region: "ap-east-1".parse().unwrap(),
+        zone: Some("ap-east-1b".parse().unwrap()),
+    }
 }
 
 #[tokio::test]
 async fn every_generation_of_the_service_is_understood() {
-    let expected = Placement {
-        region: "ap-east-1".parse().unwrap(),
-        zone: Some("ap-east-1b".parse().unwrap()),
-    };
     for (name, cloud) in [
         ("with a token", Cloud::Version2),
         (
@@ -111,10 +146,66 @@ async fn every_generation_of_the_service_is_understood() {
                 refusal: StatusCode::METHOD_NOT_ALLOWED,
             },
         ),
+        (
+            "without, 501",
+            Cloud::Version1 {
+                refusal: StatusCode::NOT_IMPLEMENTED,
+            },
+        ),
         ("the token is lost", Cloud::TokenNeverComes),
         ("only the zone is known", Cloud::ZoneOnly),
     ] {
-        assert_eq!(ask(cloud).await, Ok(expected.clone()), "{name}");
+        assert_eq!(ask(cloud).await, Ok(placement()), "{name}");
+    }
+}
+
+/// Half of it passes before a token that does not come is asked for again; the rest is plenty on a busy machine.
+const LIMIT: Duration = Duration::from_secs(4);
+
+#[tokio::test]
+async fn a_token_that_is_demanded_and_did_not_come_is_asked_for_again() {
+    for (name, cloud, questions) in [
+        (
+            "the first is never answered",
+            Cloud::TokenComesAt {
+                question: 2,
+                refusal: None,
+            },
+            2,
+        ),
+        (
+            "tokens are unknown at first",
+            Cloud::TokenComesAt {
+                question: 3,
+                refusal: Some(StatusCode::NOT_FOUND),
+            },
+            3,
+        ),
+        ("the first is not taken", Cloud::StaleTokens(1), 2),
+    ] {
+        assert_eq!(ask_within(LIMIT, cloud).await, (Ok(placement()), questions), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_a_few_times_and_the_error_says_what_helps() {
+    let never = |refusal| Cloud::TokenComesAt {
+        question: usize::MAX,
+        refusal,
+    };
+    for (cloud, why) in [
+        (
+            never(None),
+            "gave none (what may help: a longer metadata.timeout in agent.yml; for a container, a hop limit of 2 in the \
+             instance's metadata options)",
+        ),
+        (never(Some(StatusCode::NOT_FOUND)), "knew of none"),
+        (Cloud::StaleTokens(usize::MAX), "refused what it gave"),
+    ] {
+        let (answer, questions) = ask_within(LIMIT, cloud).await;
+        let path = "/latest/meta-data/placement/region";
+        let complaint = format!("demands a token for {path}, but in 3 tries within 4 s {why}");
+        assert_eq!((answer, questions), (Err(complaint), 3));
     }
 }
 
@@ -182,7 +273,7 @@ async fn without_a_region_the_error_says_what_was_tried_and_what_to_set() {
 
 #[tokio::test]
 async fn settings_win_over_the_cloud() {
-    let url = format!("http://{}", serve(Cloud::Version2).await);
+    let url = format!("http://{}", serve(Cloud::Version2).await.0);
     let asked = settings(&AgentOverrides {
         metadata_url: Some(given(&url)),
         zone: Some(given("rack-7")),

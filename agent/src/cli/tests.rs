@@ -1,6 +1,15 @@
 //! What people type, and what help promises them.
 
+use std::ffi::OsStr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use xprober_config::agent::{AgentOverrides, IcmpBackend};
+use xprober_proto::{Family, PacketOptions};
+
+use super::settings::{first_folder, variable};
 use super::*;
+use crate::ping::Ping;
 
 fn parsed(line: &str) -> Result<Verb, clap::Error> {
     parse(line.split_whitespace().map(OsString::from))

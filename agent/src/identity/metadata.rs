@@ -3,6 +3,12 @@
 //! AWS: `PUT /latest/api/token`, then `GET /latest/meta-data/placement/...` with the token (`IMDSv2`); without a token
 //! where the service knows none (`IMDSv1`). <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html>
 //!
+//! ```text
+//!   ask for a token --given, unknown, late--> ask for the placement, with what there is --> Placement
+//!         ^                                                  |
+//!         +------------------ a pause <------- 401: it demands a token, or another one
+//! ```
+//!
 //! One connection for each question, straight to the address: no proxy, no redirect, no more than 4 kB of answer.
 
 use std::time::Duration;
@@ -12,7 +18,7 @@ use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 use url::Url;
 use xprober_config::agent::Metadata;
@@ -24,6 +30,12 @@ use super::{Placement, region_of_zone, seconds};
 const MAX_ANSWER_BYTES: usize = 4096;
 /// Life of the token; we need it for two questions.
 const TOKEN_TTL_SECONDS: &str = "60";
+/// Times a token is asked for: one answer may be lost, or late on a busy machine, and the one after it, too.
+const TOKEN_TRIES: u32 = 3;
+/// A token may take this part of the time that is left; the rest is for what is asked with it, or for the next try.
+const TOKEN_SHARE: u32 = 2;
+/// The pause before the next try takes this part of the time that is left.
+const PAUSE_SHARE: u32 = 10;
 
 /// Says why the cloud did not tell.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +54,16 @@ pub enum MetadataError {
     /// It broke HTTP, or answered at length.
     #[error("did not answer as a metadata service does ({0})")]
     Http(Box<dyn std::error::Error + Send + Sync>),
+    /// It answers only those who show a token, and none of the tries brought one that it takes.
+    #[error("demands a token for {path}, but in {TOKEN_TRIES} tries within {} {why}", seconds(*limit))]
+    Token {
+        /// The question.
+        path: &'static str,
+        /// What became of the last token, and what helps.
+        why: &'static str,
+        /// The limit for all tries.
+        limit: Duration,
+    },
     /// It refused.
     #[error("answered {status} for {path}")]
     Status {
@@ -78,36 +100,86 @@ pub async fn ask(metadata: &Metadata) -> Result<Placement, MetadataError> {
     let service = Service {
         url: &metadata.url,
         limit,
+        deadline: Instant::now() + limit,
     };
     for dialect in DIALECTS {
         let answer = match dialect {
-            Dialect::Aws => timeout(limit, service.aws()).await,
+            Dialect::Aws => service.aws().await,
         };
         match answer {
-            Ok(Ok(placement)) => return Ok(placement),
-            Ok(Err(error)) => complaint = error,
-            Err(_) => {
-                complaint = MetadataError::Timeout {
-                    limit,
-                    during: "placement",
-                }
-            }
+            Ok(placement) => return Ok(placement),
+            Err(error) => complaint = error,
         }
     }
     Err(complaint)
 }
 
+/// What became of the question for a token.
+enum Token {
+    /// To be shown with every question.
+    Given(String),
+    /// This cloud has no tokens.
+    Unknown,
+    /// It may have them, but none came in time. Inside a container none ever does where the answer's hop limit is 1, while
+    /// plain questions are answered.
+    Late,
+}
+
+impl Token {
+    fn shown(&self) -> Option<&str> {
+        match self {
+            Self::Given(token) => Some(token),
+            Self::Unknown | Self::Late => None,
+        }
+    }
+
+    /// Why a service that demands a token is still not content.
+    const fn complaint(&self) -> &'static str {
+        match self {
+            Self::Given(_) => "refused what it gave",
+            Self::Unknown => "knew of none",
+            Self::Late => {
+                "gave none (what may help: a longer metadata.timeout in agent.yml; for a container, a hop limit of 2 in \
+                 the instance's metadata options)"
+            }
+        }
+    }
+}
+
 struct Service<'a> {
     url: &'a Url,
     limit: Duration,
+    deadline: Instant,
 }
 
 impl Service<'_> {
     async fn aws(&self) -> Result<Placement, MetadataError> {
-        let token = self.token().await?;
-        let token = token.as_deref();
-        let zone = self.get(ZONE, token).await;
-        let region = match (self.get(REGION, token).await, &zone) {
+        let mut token = self.token().await?;
+        let mut answer = self.placement(&token).await;
+        for _ in 1..TOKEN_TRIES {
+            if refused(&answer).is_none() {
+                break;
+            }
+            sleep(self.left() / PAUSE_SHARE).await;
+            token = self.token().await?;
+            // Without one it would only refuse again.
+            if token.shown().is_some() {
+                answer = self.placement(&token).await;
+            }
+        }
+        match refused(&answer) {
+            Some(path) => Err(MetadataError::Token {
+                path,
+                why: token.complaint(),
+                limit: self.limit,
+            }),
+            None => answer,
+        }
+    }
+
+    async fn placement(&self, token: &Token) -> Result<Placement, MetadataError> {
+        let (zone, region) = tokio::join!(self.get(ZONE, token), self.get(REGION, token));
+        let region = match (region, &zone) {
             (Ok(region), _) => region,
             // Services of the first generation know only the zone.
             (Err(MetadataError::Status { .. }), Ok(zone)) if region_of_zone(zone).is_some() => {
@@ -121,32 +193,36 @@ impl Service<'_> {
         })
     }
 
-    /// `None` where tokens are unknown, or where the answer does not come through: its hop limit is 1, so inside a
-    /// container it is lost, while plain questions are answered.
-    async fn token(&self) -> Result<Option<String>, MetadataError> {
+    async fn token(&self) -> Result<Token, MetadataError> {
         let request = self
             .request(Method::PUT, TOKEN)
             .header("x-aws-ec2-metadata-token-ttl-seconds", TOKEN_TTL_SECONDS);
-        match timeout(self.limit / 2, self.exchange(request, TOKEN)).await {
-            Ok(Ok(token)) => Ok(Some(token)),
-            Ok(Err(MetadataError::Status {
-                status: StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED,
+        let patience = Instant::now() + self.left() / TOKEN_SHARE;
+        match self.exchange(request, TOKEN, patience).await {
+            Ok(token) => Ok(Token::Given(token)),
+            Err(MetadataError::Status {
+                status: StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED,
                 ..
-            })) => Ok(None),
-            Ok(Err(error)) => Err(error),
-            Err(_) => {
-                debug!("no metadata token in time, asking without");
-                Ok(None)
+            }) => Ok(Token::Unknown),
+            Err(MetadataError::Timeout { .. }) => {
+                debug!("no metadata token in time");
+                Ok(Token::Late)
             }
+            // Nobody listens there, or it is switched off: without a token it is the same.
+            Err(error) => Err(error),
         }
     }
 
-    async fn get(&self, path: &'static str, token: Option<&str>) -> Result<String, MetadataError> {
+    async fn get(&self, path: &'static str, token: &Token) -> Result<String, MetadataError> {
         let mut request = self.request(Method::GET, path);
-        if let Some(token) = token {
+        if let Some(token) = token.shown() {
             request = request.header("x-aws-ec2-metadata-token", token);
         }
-        self.exchange(request, path).await
+        self.exchange(request, path, self.deadline).await
+    }
+
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
     }
 
     fn request(&self, method: Method, path: &'static str) -> http::request::Builder {
@@ -154,7 +230,20 @@ impl Service<'_> {
         Request::builder().method(method).uri(path).header(header::HOST, host)
     }
 
-    async fn exchange(&self, request: http::request::Builder, path: &'static str) -> Result<String, MetadataError> {
+    async fn exchange(
+        &self,
+        request: http::request::Builder,
+        path: &'static str,
+        until: Instant,
+    ) -> Result<String, MetadataError> {
+        let answer = timeout_at(until, self.answer(request, path)).await;
+        answer.unwrap_or(Err(MetadataError::Timeout {
+            limit: self.limit,
+            during: path,
+        }))
+    }
+
+    async fn answer(&self, request: http::request::Builder, path: &'static str) -> Result<String, MetadataError> {
         let request = request.body(Empty::<Bytes>::new()).map_err(other)?;
         let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
         let port = self.url.port_or_known_default().unwrap_or(80);
@@ -181,6 +270,17 @@ impl Service<'_> {
             // Its error, if any, reaches the request too.
             _ = &mut connection => answer.await,
         }
+    }
+}
+
+/// The question that was refused for want of a token, or of another one.
+const fn refused(answer: &Result<Placement, MetadataError>) -> Option<&'static str> {
+    match answer {
+        Err(MetadataError::Status {
+            status: StatusCode::UNAUTHORIZED,
+            path,
+        }) => Some(path),
+        Ok(_) | Err(_) => None,
     }
 }
 

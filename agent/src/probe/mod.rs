@@ -7,6 +7,8 @@ pub mod reason;
 
 pub mod resolve;
 
+pub mod lookup;
+
 pub mod errno;
 
 pub mod icmp;

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use tracing::debug;
 use xprober_proto::Family;
 
+use super::Reason;
 use crate::plan::admission::allows;
 
 /// How long an answer is used before the name is asked for again, in the background.
@@ -30,6 +31,19 @@ pub enum NoAddress {
     Unresolved,
     /// Every address lies outside the agent's allowed networks.
     Forbidden,
+    /// The first question is still open, and the next probe is due already.
+    Unanswered,
+}
+
+impl NoAddress {
+    /// The reason with which the probe ends.
+    #[must_use]
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::Unresolved | Self::Unanswered => Reason::Unresolved,
+            Self::Forbidden => Reason::Forbidden,
+        }
+    }
 }
 
 /// What is known of a name, for one family or for either.

@@ -7,8 +7,9 @@ use tracing::warn;
 
 use super::folder::{DiskFolder, Folder};
 use super::index::Lane;
+use super::log::DiskLog;
 use super::shared::{Next, Shared, Stage, State};
-use super::task::{Keeper, Place};
+use super::task::Keeper;
 use super::{Bounds, DropReason, Queue, QueueSettings, QueueStatus, RequestId, SealedRequest, Storage, Trouble};
 
 /// How long [`QueueHandle::finish`] waits for the disk.
@@ -52,11 +53,8 @@ impl QueueHandle {
             return Self::build(queue, Storage::Memory);
         };
         let handle = Self::build(queue, Storage::Opening);
-        let at = Place {
-            endpoint,
-            folder: path.display().to_string(),
-        };
-        let keeper = Keeper::new(handle.shared(), DiskFolder::new(path), at);
+        let log = DiskLog::new(endpoint, path.display().to_string());
+        let keeper = Keeper::new(handle.shared(), DiskFolder::new(path), log);
         handle.start(keeper.with_segments_for(bounds.max_bytes));
         handle
     }

@@ -47,6 +47,8 @@ mod numbers;
 
 mod shared;
 
+mod log;
+
 mod task;
 
 pub mod handle;

@@ -6,11 +6,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tracing::{info, warn};
 
 use super::folder::Folder;
 use super::ids::Ids;
 use super::index::Entry;
+use super::log::DiskLog;
 use super::numbers::{Moment, Numbers};
 use super::shared::{Shared, State};
 use super::store::{Inheritance, ReadError, Record, SEGMENT_BYTES, Store};
@@ -30,20 +30,11 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 /// A process that is about to end may still have the folder when its successor starts.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
-/// Repeats of a log line come no more often.
-const LOG_INTERVAL: Duration = Duration::from_mins(1);
-
-/// Where the queue lies, for the log.
-#[derive(Debug, Clone)]
-pub(super) struct Place {
-    pub(super) endpoint: String,
-    pub(super) folder: String,
-}
 
 /// Keeps a queue on disk.
 pub(super) struct Keeper<F: Folder> {
     shared: Arc<Shared>,
-    at: Place,
+    log: DiskLog,
     disk: Disk<F>,
     started_at: Instant,
     retry_interval: Duration,
@@ -56,15 +47,6 @@ pub(super) struct Keeper<F: Folder> {
     unread: Option<RequestId>,
     position_due: Option<Instant>,
     trouble: Option<Trouble>,
-    losses: Losses,
-}
-
-/// Requests that the disk did not give back, since the log told of it last.
-#[derive(Debug, Default)]
-struct Losses {
-    requests: u64,
-    samples: u64,
-    told_at: Option<Instant>,
 }
 
 enum Disk<F: Folder> {
@@ -83,10 +65,10 @@ struct Work {
 }
 
 impl<F: Folder> Keeper<F> {
-    pub(super) fn new(shared: Arc<Shared>, folder: F, at: Place) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, folder: F, log: DiskLog) -> Self {
         Self {
             shared,
-            at,
+            log,
             disk: Disk::Closed(folder),
             started_at: Instant::now(),
             retry_interval: RETRY_INTERVAL,
@@ -96,7 +78,6 @@ impl<F: Folder> Keeper<F> {
             unread: None,
             position_due: None,
             trouble: None,
-            losses: Losses::default(),
         }
     }
 
@@ -120,7 +101,7 @@ impl<F: Folder> Keeper<F> {
     /// Starts the thread; it ends by itself.
     pub(super) fn spawn(self) -> io::Result<()> {
         // The kernel shows fifteen bytes of it.
-        let name = format!("queue-{}", self.at.endpoint.replace('\0', ""));
+        let name = format!("queue-{}", self.log.endpoint().replace('\0', ""));
         thread::Builder::new().name(name).spawn(move || self.run()).map(drop)
     }
 
@@ -235,11 +216,7 @@ impl<F: Folder> Keeper<F> {
                 .inherit(entries, inheritance.damaged_samples, moment.instant);
         });
         if requests > 0 {
-            let Place { endpoint, folder } = &self.at;
-            info!(
-                endpoint,
-                folder, requests, samples, "an earlier run left requests in the queue"
-            );
+            self.log.inherited(requests, samples);
         }
     }
 
@@ -260,18 +237,13 @@ impl<F: Folder> Keeper<F> {
                     self.unread = Some(entry.id);
                     self.reread_at = Some(Instant::now() + self.retry_interval);
                     self.shared.report(|state| state.unreadable = true);
-                    self.warn(
-                        &error,
-                        "the queue's disk cannot be read, what it holds waits until it can",
-                    );
+                    self.log.unreadable(&error);
                     return;
                 }
                 // Tried twice, half a minute apart: the others must not wait for it any longer.
                 Err(error @ (ReadError::Failed(_) | ReadError::Damaged)) => {
                     self.shared.report(|state| state.queue.damaged(entry.id));
-                    self.losses.requests += 1;
-                    self.losses.samples += entry.samples;
-                    self.tell_losses(&error);
+                    self.log.lost(entry.samples, &error);
                 }
             }
         }
@@ -379,7 +351,7 @@ impl<F: Folder> Keeper<F> {
         self.retry_at = Some(Instant::now() + self.retry_interval);
         let trouble = Trouble::of(error);
         if self.trouble.replace(trouble) != Some(trouble) {
-            self.warn(error, "the queue's folder cannot be used, requests wait in memory");
+            self.log.unusable(error);
         }
         self.shared.report(|state| state.storage = Storage::Degraded(trouble));
     }
@@ -387,30 +359,9 @@ impl<F: Folder> Keeper<F> {
     fn recover(&mut self) {
         self.retry_at = None;
         if self.trouble.take().is_some() {
-            let Place { endpoint, folder } = &self.at;
-            info!(endpoint, folder, "the queue's folder can be used again");
+            self.log.usable_again();
         }
         self.shared.report(|state| state.storage = Storage::Disk);
-    }
-
-    /// One line at once, then one a minute.
-    fn tell_losses(&mut self, error: &ReadError) {
-        let now = Instant::now();
-        let recently = |told: Instant| now.saturating_duration_since(told) < LOG_INTERVAL;
-        if self.losses.told_at.is_some_and(recently) {
-            return;
-        }
-        let Losses { requests, samples, .. } = std::mem::take(&mut self.losses);
-        self.losses.told_at = Some(now);
-        let Place { endpoint, folder } = &self.at;
-        let error = crate::chain(error);
-        warn!(endpoint, folder, requests, samples, error, "queued requests are lost");
-    }
-
-    fn warn(&self, error: &io::Error, what: &str) {
-        let Place { endpoint, folder } = &self.at;
-        let advice = Trouble::of(error).advice();
-        warn!(endpoint, folder, %error, advice, "{what}");
     }
 }
 

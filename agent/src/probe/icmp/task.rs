@@ -1,14 +1,11 @@
 //! The front of the ICMP prober: due probes in, addresses looked up, requests out to the backend.
 
-use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::task::JoinSet;
 use tracing::info;
 use xprober_config::agent::IcmpBackend;
 use xprober_proto::{HostName, ProbeSpec, Target};
@@ -18,15 +15,14 @@ use super::open::OpenError;
 use super::portable::PortableSocket;
 use super::prober::{Prober, Request};
 use super::socket::EchoSocket;
-use crate::probe::resolve::{self, Answer, Names, NoAddress};
-use crate::probe::{Due, Reason, Stamp};
+use crate::probe::lookup::{Found, Lookups};
+use crate::probe::resolve::NoAddress;
+use crate::probe::{Due, Stamp};
 use crate::samples::Event;
 
 #[cfg(target_os = "linux")]
 use super::linux::LinuxSocket;
 
-/// Most names asked for at once.
-const MAX_QUESTIONS: usize = 64;
 /// Batches of requests that wait for the backend: several seconds of ticks.
 pub const REQUESTS_QUEUE: usize = 256;
 
@@ -104,10 +100,7 @@ pub async fn run(
 }
 
 struct Front {
-    names: Names,
-    /// Probes that wait for the first answer about their host; at most one for each target.
-    waiting: HashMap<String, BTreeMap<String, Arc<Target>>>,
-    questions: JoinSet<(String, Vec<IpAddr>)>,
+    lookups: Lookups,
     requests: mpsc::Sender<Vec<Request>>,
     events: mpsc::Sender<Event>,
 }
@@ -115,9 +108,7 @@ struct Front {
 impl Front {
     fn new(allowed: Arc<[IpNet]>, requests: mpsc::Sender<Vec<Request>>, events: mpsc::Sender<Event>) -> Self {
         Self {
-            names: Names::new(allowed),
-            waiting: HashMap::new(),
-            questions: JoinSet::new(),
+            lookups: Lookups::new(allowed),
             requests,
             events,
         }
@@ -125,18 +116,14 @@ impl Front {
 
     async fn run(mut self, mut due: mpsc::Receiver<Vec<Due>>) {
         let mut open = true;
-        while open || !self.waiting.is_empty() {
+        while open || self.lookups.is_waiting() {
             let mut batch = Vec::new();
             tokio::select! {
                 next = due.recv(), if open => match next {
-                    Some(due) => due.into_iter().for_each(|due| self.look_up(due.target, &mut batch)),
+                    Some(due) => batch.extend(due.into_iter().filter_map(|due| self.look_up(due.target))),
                     None => open = false,
                 },
-                Some(answer) = self.questions.join_next() => {
-                    if let Ok((name, addresses)) = answer {
-                        self.answered(&name, &addresses, &mut batch);
-                    }
-                }
+                Some(found) = self.lookups.answered() => batch.extend(found.into_iter().map(request)),
             }
             if !batch.is_empty() {
                 self.hand_over(batch).await;
@@ -152,54 +139,26 @@ impl Front {
         }
     }
 
-    fn look_up(&mut self, target: Arc<Target>, batch: &mut Vec<Request>) {
+    fn look_up(&mut self, target: Arc<Target>) -> Option<Request> {
         let ProbeSpec::Icmp(spec) = &target.probe else {
-            return;
+            return None;
         };
-        let name = match &spec.host {
+        match &spec.host {
             HostName::Address(address) => {
                 let to = Ok(address.to_canonical());
-                return batch.push(Request { target, to });
+                Some(Request { target, to })
             }
-            HostName::Name(name) => name.clone(),
-        };
-        let (now, family) = (Instant::now(), spec.packet.family);
-        let (mut answer, ask) = self.names.look_up(&name, family, now);
-        if ask && self.questions.len() < MAX_QUESTIONS {
-            self.questions.spawn(resolve::ask(name.clone()));
-        } else if ask {
-            // Nobody would answer those who wait for it.
-            answer = self.names.put_off(&name, family, now);
-        }
-        self.settle(name, answer, target, batch);
-    }
-
-    fn settle(&mut self, name: String, answer: Answer, target: Arc<Target>, batch: &mut Vec<Request>) {
-        let to = match answer {
-            Answer::Address(address) => Ok(address),
-            Answer::None(NoAddress::Unresolved) => Err(Reason::Unresolved),
-            Answer::None(NoAddress::Forbidden) => Err(Reason::Forbidden),
-            Answer::Pending => {
-                let id = target.id.as_str().to_owned();
-                let overtaken = self.waiting.entry(name).or_default().insert(id, target);
-                let to = Err(Reason::Unresolved);
-                return batch.extend(overtaken.map(|target| Request { target, to }));
+            HostName::Name(name) => {
+                let found = self.lookups.look_up(name, spec.packet.family, Arc::clone(&target));
+                found.map(request)
             }
-        };
-        batch.push(Request { target, to });
-    }
-
-    fn answered(&mut self, name: &str, addresses: &[IpAddr], batch: &mut Vec<Request>) {
-        let now = Instant::now();
-        self.names.resolved(name, addresses, now);
-        for target in self.waiting.remove(name).unwrap_or_default().into_values() {
-            let ProbeSpec::Icmp(spec) = &target.probe else {
-                continue;
-            };
-            let (answer, _) = self.names.look_up(name, spec.packet.family, now);
-            self.settle(name.to_owned(), answer, target, batch);
         }
     }
+}
+
+fn request(Found { target, to }: Found) -> Request {
+    let to = to.map_err(NoAddress::reason);
+    Request { target, to }
 }
 
 #[cfg(test)]

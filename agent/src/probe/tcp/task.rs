@@ -1,6 +1,6 @@
 //! The loop of the TCP prober: due probes in, results out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +10,6 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use ipnet::IpNet;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -21,14 +20,13 @@ use super::gaps::{Gaps, WATCH_EVERY};
 use super::judge::{Landing, judge, window};
 use super::limit;
 use super::ports::Ports;
-use crate::probe::resolve::{self, Answer, Names, NoAddress};
+use crate::probe::lookup::{Found, Lookups};
+use crate::probe::resolve::NoAddress;
 use crate::probe::{Due, EchoResult, Reason};
 use crate::samples::Event;
 
 /// How often one kind of send error is logged.
 const WARN_EVERY: Duration = Duration::from_mins(1);
-/// Most names asked for at once.
-const MAX_QUESTIONS: usize = 64;
 
 struct Landed {
     target: Arc<Target>,
@@ -47,10 +45,7 @@ struct Prober {
     most: usize,
     flights: FuturesUnordered<BoxFuture<'static, Landed>>,
     ports: Ports,
-    names: Names,
-    /// Probes that wait for the first answer about their host; at most one for each target.
-    waiting: HashMap<String, BTreeMap<String, Arc<Target>>>,
-    questions: JoinSet<(String, Vec<IpAddr>)>,
+    lookups: Lookups,
     gaps: Gaps,
     outbox: Outbox,
     warned: HashMap<Reason, (Instant, u64)>,
@@ -92,7 +87,11 @@ async fn run_at_most(
                 None => open = false,
             },
             Some(first) = prober.flights.next(), if flying => landed.push(first),
-            Some(Ok((name, addresses))) = prober.questions.join_next(), if open => prober.answered(&name, &addresses),
+            Some(found) = prober.lookups.answered(), if open => {
+                for found in found {
+                    prober.probe_found(&found);
+                }
+            }
             () = sleep(WATCH_EVERY), if flying => {}
         }
         while let Some(Some(next)) = prober.flights.next().now_or_never() {
@@ -126,9 +125,7 @@ impl Prober {
             most,
             flights: FuturesUnordered::new(),
             ports: Ports::default(),
-            names: Names::new(allowed_networks),
-            waiting: HashMap::new(),
-            questions: JoinSet::new(),
+            lookups: Lookups::new(allowed_networks),
             gaps: Gaps::default(),
             outbox: Outbox::default(),
             warned: HashMap::new(),
@@ -168,43 +165,21 @@ impl Prober {
                 }
             }
             HostName::Name(name) => {
-                let answer = self.look_up(name, family);
-                self.probe_name(name, answer, target, spec);
-            }
-        }
-    }
-
-    fn look_up(&mut self, name: &str, family: Option<Family>) -> Answer {
-        let (answer, ask) = self.names.look_up(name, family, Instant::now());
-        if !ask {
-            return answer;
-        }
-        if self.questions.len() < MAX_QUESTIONS {
-            self.questions.spawn(resolve::ask(name.to_owned()));
-            return answer;
-        }
-        self.names.put_off(name, family, Instant::now())
-    }
-
-    fn probe_name(&mut self, name: &str, answer: Answer, target: &Arc<Target>, spec: &TcpSpec) {
-        match answer {
-            Answer::Address(address) => self.connect(target, spec, address),
-            Answer::None(NoAddress::Unresolved) => self.send_error(target, Reason::Unresolved, name),
-            Answer::None(NoAddress::Forbidden) => self.send_error(target, Reason::Forbidden, name),
-            Answer::Pending => {
-                let waiting = self.waiting.entry(name.to_owned()).or_default();
-                let id = target.id.as_str().to_owned();
-                if let Some(overtaken) = waiting.insert(id, Arc::clone(target)) {
-                    self.send_error(&overtaken, Reason::Unresolved, "no answer yet");
+                if let Some(found) = self.lookups.look_up(name, family, Arc::clone(target)) {
+                    self.probe_found(&found);
                 }
             }
         }
     }
 
-    fn answered(&mut self, name: &str, addresses: &[IpAddr]) {
-        self.names.resolved(name, addresses, Instant::now());
-        for target in self.waiting.remove(name).unwrap_or_default().into_values() {
-            self.probe(&target);
+    fn probe_found(&mut self, Found { target, to }: &Found) {
+        let ProbeSpec::Tcp(spec) = &target.probe else {
+            return;
+        };
+        match to {
+            Ok(address) => self.connect(target, spec, *address),
+            Err(why @ NoAddress::Unanswered) => self.send_error(target, why.reason(), "no answer yet"),
+            Err(why) => self.send_error(target, why.reason(), &spec.host.to_string()),
         }
     }
 

@@ -269,11 +269,8 @@ async fn a_disk_that_hangs_holds_up_nobody_and_memory_stays_bounded() {
         go_on,
     };
     let queue = QueueHandle::build(Queue::with_memory(BOUNDS, 200), Storage::Opening);
-    let at = Place {
-        endpoint: "default".to_owned(),
-        folder: "hung".to_owned(),
-    };
-    queue.start(Keeper::new(queue.shared(), hung, at));
+    let log = DiskLog::new("default", "hung");
+    queue.start(Keeper::new(queue.shared(), hung, log));
     for number in 1..=100 {
         queue.push(request(number));
     }

@@ -26,11 +26,8 @@ struct Run {
 impl Run {
     fn start(disk: &SimulatedDisk) -> Self {
         let shared = Arc::new(Shared::new(Queue::with_memory(BOUNDS, 1 << 20), Storage::Opening));
-        let at = Place {
-            endpoint: "default".to_owned(),
-            folder: "simulated".to_owned(),
-        };
-        let keeper = Keeper::new(Arc::clone(&shared), disk.clone(), at).with(Duration::ZERO, SEGMENT);
+        let log = DiskLog::new("default", "simulated");
+        let keeper = Keeper::new(Arc::clone(&shared), disk.clone(), log).with(Duration::ZERO, SEGMENT);
         let mut run = Self { shared, keeper };
         run.keeper.open();
         run

@@ -1,12 +1,12 @@
 //! What every backend does alike, on loopback.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 use xprober_proto::{Family, IcmpSpec, PacketOptions};
 
 use super::*;
-use crate::probe::{EchoResult, Outcome, Stamp};
+use crate::probe::{EchoResult, Outcome, Reason, Stamp};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
