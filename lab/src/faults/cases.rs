@@ -162,8 +162,17 @@ fn lines() -> Vec<Case> {
             "requests-lost",
             Fault::RequestsLost(0.1),
             150,
-            vec![asymmetric.with("measure", "loss")],
+            vec![asymmetric.clone().with("measure", "loss")],
         ),
+        // Calm for as long as the case below, so that the move of this direction would be told as well.
+        Case::new(
+            "requests-slower",
+            Fault::RequestsSlower(STEP),
+            0,
+            vec![asymmetric.with("measure", "rtt")],
+        )
+        .calm_for(480)
+        .fast_only(),
         Case::new(
             "line-cut",
             Fault::LineCut,

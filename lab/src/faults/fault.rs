@@ -23,6 +23,8 @@ pub enum Fault {
     LineLossyOneWay(f64),
     /// That share of the echo requests from the line's first region to the other is lost, and nothing else.
     RequestsLost(f64),
+    /// Echo requests from the line's first region to the other take that much longer, and nothing else.
+    RequestsSlower(Duration),
     /// Nothing passes the line.
     LineCut,
     /// The agents of the line's first region are forbidden the other's network.
@@ -73,6 +75,13 @@ impl fmt::Display for Fault {
                     formatter,
                     "{} of echo requests from {one} to {other} lost",
                     percent(share)
+                )
+            }
+            Self::RequestsSlower(by) => {
+                write!(
+                    formatter,
+                    "echo requests from {one} to {other} take {} ms longer",
+                    by.as_millis()
                 )
             }
             Self::LineCut => write!(formatter, "nothing passes between {one} and {other}"),

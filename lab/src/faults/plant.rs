@@ -34,6 +34,7 @@ impl Scene {
             Fault::LineLossy(share) => lab.wan().change_both(one, other, |path| path.loss = share),
             Fault::LineLossyOneWay(share) => lab.wan().change(one, other, |path| path.loss = share),
             Fault::RequestsLost(share) => lab.wan().change(one, other, |path| path.request_loss = share),
+            Fault::RequestsSlower(by) => lab.wan().change(one, other, |path| path.request_latency = by),
             Fault::LineCut => lab.wan().set_up(one, other, false),
             Fault::NetworkForbidden => self.allow(lab, Some(other)).await,
             Fault::RegionCutOff { pushes } => set_region(lab, REGION, pushes, |path| path.up = false),
@@ -72,6 +73,9 @@ impl Scene {
                 lab.wan().change_both(one, other, |path| path.loss = 0.0)
             }
             Fault::RequestsLost(_) => lab.wan().change(one, other, |path| path.request_loss = 0.0),
+            Fault::RequestsSlower(_) => lab
+                .wan()
+                .change(one, other, |path| path.request_latency = Duration::ZERO),
             Fault::LineCut => lab.wan().set_up(one, other, true),
             Fault::NetworkForbidden => self.allow(lab, None).await,
             Fault::RegionCutOff { .. } => set_region(lab, REGION, false, |path| path.up = true),
@@ -142,6 +146,7 @@ impl Scene {
             | Fault::LineLossy(_)
             | Fault::LineLossyOneWay(_)
             | Fault::RequestsLost(_)
+            | Fault::RequestsSlower(_)
             | Fault::LineCut
             | Fault::NetworkForbidden
             | Fault::RegionCutOff { .. }

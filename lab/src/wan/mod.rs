@@ -45,6 +45,8 @@ pub struct Path {
     /// Probability that an echo request is lost besides, and nothing else: what a filter or a policer does that knows who asked.
     /// Only then do the two directions between two regions measure differently.
     pub request_loss: f64,
+    /// What an echo request takes longer besides, and nothing else: a detour for those who ask from one side.
+    pub request_latency: Duration,
     /// Loss in bursts, besides the independent one.
     pub burst: Option<Burst>,
     /// Probability that a packet arrives twice, 0 to 1.
@@ -66,6 +68,7 @@ impl Default for Path {
             reorder: false,
             loss: 0.0,
             request_loss: 0.0,
+            request_latency: Duration::ZERO,
             burst: None,
             duplicate: 0.0,
             corrupt: 0.0,
@@ -240,9 +243,12 @@ impl Router {
             at = at.max(*last_due);
             *last_due = at;
         }
+        // After the order was settled: what is held back alone must not hold back the packets behind it.
         if headers.opens_tcp {
-            // After the order was settled: a held back SYN must not hold back the pings behind it.
             at += matrix.syn_delays.get(host).copied().unwrap_or_default();
+        }
+        if headers.asks_echo {
+            at += path.request_latency;
         }
         let copies = if self.random.chance(path.duplicate) { 2 } else { 1 };
         Fate::Deliver {

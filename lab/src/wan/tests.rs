@@ -91,6 +91,21 @@ fn request_loss_takes_echo_requests_and_nothing_else() {
 }
 
 #[test]
+fn request_latency_holds_back_echo_requests_and_nothing_else() {
+    let matrix = matrix(&Path {
+        request_latency: 8 * MS,
+        ..Path::default()
+    });
+    let request = Headers {
+        asks_echo: true,
+        ..to("10.2.0.1")
+    };
+    let mut router = router();
+    assert_eq!(due(router.route(&matrix, 0, &request, MS)), 9 * MS);
+    assert_eq!(due(router.route(&matrix, 0, &to("10.2.0.1"), 2 * MS)), 2 * MS);
+}
+
+#[test]
 fn a_bad_link_loses_what_its_host_sends_and_gets_and_nothing_else() {
     let mut matrix = matrix(&Path::default());
     matrix.set_host_loss(1, 1.0);
