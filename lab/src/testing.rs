@@ -6,7 +6,7 @@ use crate::enter::{self, Launch};
 use crate::topology::Topology;
 use crate::world::Lab;
 
-/// Builds a lab of that topology and runs the body in it; the test fails as the body does.
+/// Builds a lab of that topology and runs the body in it; the test fails as the body does, and prints what the body prints.
 ///
 /// `name` is the full name of the calling test (`module::test` inside modules), because that is how the test program is
 /// told to run this one test inside.
@@ -38,7 +38,11 @@ pub fn in_lab(name: &str, topology: Topology, body: impl AsyncFnOnce(&mut Lab)) 
     }
 }
 
-#[expect(clippy::panic, reason = "a test helper fails the test")]
+#[expect(
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test helper fails the test, and speaks as the test"
+)]
 fn run_this_test_inside(name: &str) {
     let arguments = ["--exact", name, "--nocapture", "--include-ignored", "--test-threads=1"];
     let launch = Launch {
@@ -62,6 +66,7 @@ fn run_this_test_inside(name: &str) {
         "no test named {name:?} ran inside the lab:\n{}",
         finished.output
     );
+    print!("{}", finished.output);
 }
 
 /// An error with its causes in one line.

@@ -141,6 +141,11 @@ fn ten_thousand_echoes_in_a_second_are_captured_without_a_gap() {
             assert_eq!(all.packets.len() as u64 + all.dropped, 40_000);
             assert_eq!(own.packets.len() as u64 + own.dropped, 20_000);
             if !has_large_buffers() && (all.dropped, own.dropped) != (0, 0) {
+                eprintln!(
+                    "not shown that every echo is captured: an ordinary user's buffers are too small for them, {} of 40000 \
+                     packets were dropped, and {} of the 20000 own ones",
+                    all.dropped, own.dropped
+                );
                 return;
             }
             assert_eq!((all.dropped, own.dropped), (0, 0));

@@ -193,7 +193,8 @@ fn emulated_stage(lab: &Lab, source: &str, url: &str, stage: &str) -> f64 {
         "tls" if url.starts_with("http:") => 0.0,
         // The name server stands on the host, and the second half of the body follows by itself.
         "resolve" | "transfer" => own,
-        _ => network + own,
+        "tls" | "connect" | "processing" => network + own,
+        unknown => unreachable!("no stage is called {unknown:?}"),
     }
 }
 
@@ -219,7 +220,8 @@ fn slow_stage(lab: &Lab, target: &HttpTarget, stage: &str, extra: Duration) {
         "connect" => lab.wan().set_syn_delay("web2", time).unwrap(),
         "tls" => target.change(|behaviour| behaviour.tls_delay = time),
         "processing" => target.change(|behaviour| behaviour.processing_delay = time),
-        _ => target.change(|behaviour| behaviour.transfer_delay = time),
+        "transfer" => target.change(|behaviour| behaviour.transfer_delay = time),
+        unknown => unreachable!("no stage is called {unknown:?}"),
     }
 }
 

@@ -290,6 +290,38 @@ fn written(seconds: i64) -> WriteRequest {
 }
 
 #[test]
+fn closed_judge_has_entered_what_was_on_its_way() {
+    in_lab(
+        "closed_judge_has_entered_what_was_on_its_way",
+        Topology::new(),
+        async |lab| {
+            let receiver = Receiver::start(lab.hub().namespace()).unwrap();
+            receiver.set(Answer::Late(2 * QUICK));
+            let behind = format!("http://127.0.0.1:{}", receiver.port());
+            let judge = Judge::start(lab.hub().namespace(), 0, &behind, 1).unwrap();
+            let url = format!("http://127.0.0.1:{}/api/v1/write", judge.port());
+            let request = written(10);
+            let sent = async {
+                let sent = remote_write::send(&url, Spelling::V1Snappy, &request, 10 * QUICK).await;
+                (sent.is_ok(), judge.account(|account| account.taken))
+            };
+            let closed = async {
+                receiver.wait_for(1, 10 * QUICK).await.unwrap();
+                judge.close().await.unwrap();
+                judge.account(|account| account.taken)
+            };
+            // The sender is cut off at once, and what it sent is waited for.
+            assert_eq!(tokio::join!(sent, closed), ((false, 0), 1));
+            let address = ("127.0.0.1", judge.port());
+            let refused = tokio::net::TcpStream::connect(address).await.unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+            judge.stop().await;
+            receiver.stop().await;
+        },
+    );
+}
+
+#[test]
 fn judge_passes_on_what_it_does_not_disturb_and_enters_what_was_taken() {
     in_lab(
         "judge_passes_on_what_it_does_not_disturb_and_enters_what_was_taken",

@@ -16,6 +16,7 @@ use crate::document::Section;
 use crate::enter::Inside;
 use crate::error::LabError;
 use crate::process::{Process, find};
+use crate::remote_write::message::TimeSeries;
 use crate::testing::chain;
 use crate::topology::Topology;
 use crate::world::Lab;
@@ -30,6 +31,8 @@ const USUAL_INTERVAL: Duration = Duration::from_secs(5);
 const CATCH_UP_TARGETS: usize = 10_000;
 /// Time for a contender to begin.
 const START_LIMIT: Duration = Duration::from_secs(40);
+/// Time until the agent sends the same series again and again.
+const SERIES_LIMIT: Duration = Duration::from_mins(2);
 /// From its first request on until it is measured: caches fill, the first snapshot is special.
 const WARM_UP: Duration = Duration::from_secs(5);
 /// Time to make up for an outage, the longest back-off among it.
@@ -156,10 +159,33 @@ impl Bench<'_> {
         };
         let mut process = self.start(Contender::Agent, job, &nothing)?;
         self.sink.wait_for(1, START_LIMIT).await?;
-        tokio::time::sleep(2 * interval).await;
+        let series = self.all_series(targets, interval).await?;
         process.kill().await?;
         nothing.stop().await;
-        Page::start(self.lab.hub().namespace(), &sink::series(&self.sink.collect())?)
+        Page::start(self.lab.hub().namespace(), &series)
+    }
+
+    /// Waits until the same series come as before, and those of all targets among them.
+    async fn all_series(&self, targets: usize, interval: Duration) -> Result<Vec<TimeSeries>, LabError> {
+        let least = targets as u64 * LEAST_PER_TARGET;
+        let deadline = tokio::time::Instant::now() + SERIES_LIMIT;
+        let mut before = Vec::new();
+        loop {
+            // A whole snapshot comes in that time, wherever in one it begins.
+            tokio::time::sleep(2 * interval).await;
+            let series = sink::series(&self.sink.collect())?;
+            if series.len() as u64 >= least && sink::are_the_same(&before, &series) {
+                return Ok(series);
+            }
+            if tokio::time::Instant::now() > deadline {
+                return Err(LabError::Timeout {
+                    what: format!("a second snapshot of the same {least} series or more"),
+                    limit: SERIES_LIMIT,
+                    detail: format!("; the last were {} after {}", series.len(), before.len()),
+                });
+            }
+            before = series;
+        }
     }
 
     fn start(&mut self, who: Contender, job: Job, page: &Page) -> Result<Process, LabError> {

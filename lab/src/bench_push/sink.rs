@@ -240,6 +240,13 @@ pub fn series(taken: &[Taken]) -> Result<Vec<TimeSeries>, LabError> {
     Ok(all.into_values().collect())
 }
 
+/// Whether both are the same series, whatever their values; each in order of its labels.
+#[must_use]
+pub fn are_the_same(some: &[TimeSeries], others: &[TimeSeries]) -> bool {
+    let labels = some.iter().map(|series| &series.labels);
+    labels.eq(others.iter().map(|series| &series.labels))
+}
+
 /// The newest value of a series, by its name.
 ///
 /// # Errors
@@ -329,5 +336,15 @@ mod tests {
         assert_eq!(catch_up_rate(&all, late).unwrap(), Some(0.75));
         assert_eq!(catch_up_rate(&all[..2], late).unwrap(), None);
         assert_eq!(series(&all).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn series_are_told_apart_by_their_labels_alone() {
+        let [first, second] = [taken(0, 1), taken(0, 2)].map(|one| series(&[one]).unwrap());
+        assert!(are_the_same(&first, &second));
+        assert!(!are_the_same(&first, &[]));
+        let mut renamed = second;
+        renamed[0].labels[0].value.push('x');
+        assert!(!are_the_same(&first, &renamed));
     }
 }

@@ -9,10 +9,9 @@ use super::life::{End, Life, Totals};
 use super::script::{Ending, Step};
 use crate::error::LabError;
 use crate::fetch;
-use crate::judge::Fault;
+use crate::judge::Account;
 use crate::judge::book::value;
 use crate::judge::task::Judge;
-use crate::judge::{Account, Disturbance};
 use crate::process::receiver::{Kind, Maker, Receiver, Switches};
 use crate::process::{Process, ProcessPlan, find};
 use crate::stack::planner_file;
@@ -260,11 +259,7 @@ impl Scene {
         if self.receiver.kind().maker == Maker::VictoriaMetrics {
             // It answers 2xx before it writes to the disk: what it took in the last seconds would be gone, and nobody but it
             // is to blame. A snapshot makes it write; nothing comes in between.
-            self.judge.disturb(Some(Disturbance {
-                fault: Fault::Refuse,
-                share: 1.0,
-            }));
-            tokio::time::sleep(PAUSE).await;
+            self.judge.close().await?;
             fetch::get(&format!("{}/snapshot/create", self.receiver.url()), READY_LIMIT).await?;
         }
         self.receiver.process.kill().await.map(drop)

@@ -6,11 +6,13 @@
 //!          Account {book, attempts}   Disturbance (a watch): 429, 500, cut, hang, refuse, ..
 //! ```
 //! [`book`] holds what the receiver took, sample by sample, and the rules for content; [`attempts`] the rules for when and
-//! how requests come again. Both are pure; [`task`] has the sockets.
+//! how requests come again. Both are pure; [`task`] has the sockets, and [`open`] counts them.
 
 pub mod book;
 
 pub mod attempts;
+
+pub mod open;
 
 pub mod task;
 

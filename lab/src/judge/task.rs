@@ -16,6 +16,7 @@ use tracing::debug;
 
 use super::attempts::{Begun, Ending};
 use super::book::Book;
+use super::open::{Count, Open};
 use super::{Account, Disturbance, Fault};
 use crate::error::LabError;
 use crate::fetch::{self, Fetched};
@@ -27,6 +28,8 @@ use crate::wan::random::Random;
 
 /// Time for the receiver to answer.
 const FORWARD_LIMIT: Duration = Duration::from_secs(10);
+/// Time for everything to end once the port is to be closed: longer than the receiver has for its last answer.
+const CLOSE_LIMIT: Duration = Duration::from_secs(15);
 
 /// A running judge.
 #[derive(Debug)]
@@ -42,6 +45,7 @@ struct State {
     receiver: String,
     account: watch::Sender<Account>,
     disturbance: watch::Receiver<Option<Disturbance>>,
+    open: Count,
     seed: u64,
     drawn: AtomicU64,
     spawner: Spawner,
@@ -65,11 +69,13 @@ impl Judge {
             receiver: receiver.to_owned(),
             account: watch::Sender::new(Account::default()),
             disturbance,
+            open: Count::default(),
             seed,
             drawn: AtomicU64::new(0),
             spawner: tasks.spawner(),
         });
-        tasks.spawn(accept(listener, namespace.clone(), port, Arc::clone(&state)));
+        let open = (listener, state.open.open());
+        tasks.spawn(accept(open, namespace.clone(), port, Arc::clone(&state)));
         Ok(Self {
             state,
             disturb,
@@ -87,6 +93,19 @@ impl Judge {
     /// Disturbs requests from now on, or lets them pass again.
     pub fn disturb(&self, disturbance: Option<Disturbance>) {
         self.disturb.send_replace(disturbance);
+    }
+
+    /// Closes the port as [`Fault::Refuse`] does, and waits until no connection is left and no request is on its way: until
+    /// the next disturbance the receiver takes nothing, and all that it took is in the book.
+    ///
+    /// # Errors
+    /// [`LabError::Timeout`] when something is still open although the receiver has had its time to answer.
+    pub async fn close(&self) -> Result<(), LabError> {
+        self.disturb(Some(Disturbance {
+            fault: Fault::Refuse,
+            share: 1.0,
+        }));
+        self.state.open.wait_until_none(CLOSE_LIMIT).await
     }
 
     /// Looks at what was seen so far.
@@ -108,9 +127,9 @@ impl Judge {
 }
 
 /// Accepts while the port is to be open. Connections end when it is closed, as they do with a process that is gone.
-async fn accept(listener: TcpListener, namespace: Namespace, port: u16, state: Arc<State>) {
+async fn accept(open: (TcpListener, Open), namespace: Namespace, port: u16, state: Arc<State>) {
     let mut disturbance = state.disturbance.clone();
-    let mut open = Some(listener);
+    let mut open = Some(open);
     loop {
         let refuses = disturbance
             .borrow_and_update()
@@ -119,7 +138,7 @@ async fn accept(listener: TcpListener, namespace: Namespace, port: u16, state: A
             open = None;
         } else if open.is_none() {
             match listen(&namespace, SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))) {
-                Ok(listener) => open = Some(listener),
+                Ok(listener) => open = Some((listener, state.open.open())),
                 Err(error) => {
                     debug!(%error, "port is not free again");
                     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -129,7 +148,7 @@ async fn accept(listener: TcpListener, namespace: Namespace, port: u16, state: A
         }
         let accepted = async {
             match &open {
-                Some(listener) => listener.accept().await,
+                Some((listener, _)) => listener.accept().await,
                 None => std::future::pending().await,
             }
         };
@@ -140,7 +159,9 @@ async fn accept(listener: TcpListener, namespace: Namespace, port: u16, state: A
             accepted = accepted => if let Ok((stream, peer)) = accepted {
                 let mut refusing = disturbance.clone();
                 let serving = Arc::clone(&state);
+                let open = state.open.open();
                 state.spawner.spawn(async move {
+                    let _until_it_is_closed = open;
                     let handler = |request| judge(Arc::clone(&serving), peer.ip(), request);
                     tokio::select! {
                         () = serve_connection(stream, true, handler) => {}
@@ -270,7 +291,9 @@ async fn judge(state: Arc<State>, sender: IpAddr, request: Request<Incoming>) ->
     // On a task of its own: a sender that goes away must not leave us without knowledge of what the receiver did.
     let (tell, told) = tokio::sync::oneshot::channel();
     let spawner = state.spawner.clone();
+    let open = state.open.open();
     spawner.spawn(async move {
+        let _until_it_is_in_the_book = open;
         let forwarded = forward(&state, sender, &url, &headers, body, decoded.unwrap_or_default()).await;
         let _sender_may_be_gone = tell.send(forwarded);
     });
