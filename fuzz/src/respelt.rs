@@ -86,6 +86,8 @@ fn seeds() -> Vec<Vec<u8>> {
         with(2, new().encode_to_vec()),
         with(9 + 6, vec![0]),
         with(9 + 6, literal(&old().encode_to_vec())),
+        // No text but the empty one: nothing else puts that into the table of symbols.
+        with(2, nameless().encode_to_vec()),
     ]
 }
 
@@ -147,5 +149,17 @@ fn new() -> v2::Request {
     v2::Request {
         symbols: symbols.map(str::to_owned).into(),
         timeseries: vec![series(2, vec![sample], vec![]), series(3, vec![], vec![histogram])],
+    }
+}
+
+fn nameless() -> v2::Request {
+    let series = v2::TimeSeries {
+        labels_refs: vec![0, 0],
+        samples: vec![v2::Sample::default()],
+        ..v2::TimeSeries::default()
+    };
+    v2::Request {
+        symbols: vec![String::new()],
+        timeseries: vec![series],
     }
 }
