@@ -322,6 +322,33 @@ fn closed_judge_has_entered_what_was_on_its_way() {
 }
 
 #[test]
+fn judge_keeps_what_a_sender_gave_up_before_what_it_sends_next() {
+    in_lab(
+        "judge_keeps_what_a_sender_gave_up_before_what_it_sends_next",
+        Topology::new(),
+        async |lab| {
+            let receiver = Receiver::start(lab.hub().namespace()).unwrap();
+            let behind = format!("http://127.0.0.1:{}", receiver.port());
+            let judge = Judge::start(lab.hub().namespace(), 0, &behind, 1).unwrap();
+            let url = format!("http://127.0.0.1:{}/api/v1/write", judge.port());
+            let (given_up, next) = (written(10), written(20));
+            let send = |request| remote_write::send(&url, Spelling::V1Snappy, request, 40 * QUICK);
+            receiver.set(Answer::Late(4 * QUICK));
+            tokio::select! {
+                _ = send(&given_up) => panic!("answered before it was given up"),
+                came = receiver.wait_for(1, 40 * QUICK) => came.unwrap(),
+            };
+            receiver.set(Answer::status(204));
+            assert_eq!(send(&next).await.unwrap().status.as_u16(), 204);
+            let seen = judge.account(|account| (account.taken, account.breaches.clone()));
+            assert_eq!(seen, (2, Vec::new()), "the first was entered first");
+            judge.stop().await;
+            receiver.stop().await;
+        },
+    );
+}
+
+#[test]
 fn judge_passes_on_what_it_does_not_disturb_and_enters_what_was_taken() {
     in_lab(
         "judge_passes_on_what_it_does_not_disturb_and_enters_what_was_taken",

@@ -193,6 +193,7 @@ impl QueueHandle {
                 Next::End => return None,
                 Next::Wait => changed.await,
                 Next::WaitForDisk => {
+                    self.owner.0.wake_thread();
                     let _ = tokio::time::timeout(DISK_POLL, changed).await;
                 }
             }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::bodies::{AHEAD_BYTES, Bodies};
 use super::ids::Ids;
-use super::{Bounds, DropReason, Dropped, QueueStatus, RequestId, SealedRequest, Storage};
+use super::{Bounds, DropReason, Dropped, QueueStatus, RequestId, SealedRequest, Storage, moment};
 use crate::wire::Protocol;
 
 /// Number of the first request that is pushed; what an earlier run left stands before it.
@@ -55,6 +55,11 @@ impl Entry {
     const fn is_saved(&self) -> bool {
         self.offset > 0
     }
+
+    /// As [`SealedRequest::moment`].
+    fn moment(&self) -> Option<i64> {
+        moment(self.min_timestamp, self.max_timestamp)
+    }
 }
 
 /// Sealed requests in the order in which they were sealed.
@@ -67,6 +72,8 @@ pub struct Queue {
     bodies: Bodies,
     next_id: u64,
     leased: [Option<RequestId>; 2],
+    /// Of which moment the request was that [`Lane::Backlog`] leased last.
+    moment: Option<i64>,
     /// Leases that were set aside.
     aside: BTreeSet<RequestId>,
     /// Requests that left since the disk was told.
@@ -94,6 +101,7 @@ impl Queue {
             bodies: Bodies::default(),
             next_id: FIRST_ID,
             leased: [None; 2],
+            moment: None,
             aside: BTreeSet::new(),
             finished: Ids::default(),
             bytes: 0,
@@ -162,6 +170,9 @@ impl Queue {
         };
         let request = self.request(id)?;
         self.leased[lane as usize] = Some(id);
+        if lane == Lane::Backlog {
+            self.moment = request.moment();
+        }
         Some((id, request))
     }
 
@@ -192,6 +203,13 @@ impl Queue {
     /// Tells whether there is a request for this lane, wherever its body is.
     pub(super) fn has_next(&self, lane: Lane) -> bool {
         self.leased[lane as usize].is_some() || self.next(lane).is_some()
+    }
+
+    /// Tells whether the next lease of [`Lane::Backlog`] is of another snapshot than the last.
+    pub(super) fn begins_moment(&self) -> bool {
+        let id = self.leased[Lane::Backlog as usize].or_else(|| self.next(Lane::Backlog));
+        let entry = id.and_then(|id| self.entries.get(self.index_of(id)?));
+        entry.is_some_and(|entry| entry.moment().is_none() || entry.moment() != self.moment)
     }
 
     /// Keeps a lease open beside those to come: the next lease answers the next request, and this one is neither leased
@@ -316,6 +334,11 @@ impl Queue {
         if self.bodies.get(id).is_none() && self.is_free(id) {
             self.give_up(id, DropReason::Damaged);
         }
+    }
+
+    /// Tells whether requests left since the last call of [`Self::take_finished`].
+    pub(super) fn has_finished(&self) -> bool {
+        !self.finished.is_empty()
     }
 
     /// The requests that left since the last call.

@@ -17,9 +17,11 @@
 //! costs:
 //!
 //! - SIGTERM: nothing; [`QueueHandle::finish`] waits until the rest is on disk.
-//! - `kill -9`: at most the flush that is under way. What arrived is noted on disk 50 ms later at the latest, so the next
-//!   run may send the requests of that time once more, byte for byte, which receivers tolerate.
-//! - A power cut: the same, and a longer replay, since the note is not forced to the disk each time.
+//! - `kill -9`: at most the flush that is under way. What arrived is noted on disk 50 ms later, or as soon as a request of
+//!   another snapshot is to be leased, which waits for it. So the next run may send requests of the newest snapshot that
+//!   arrived once more, byte for byte, which receivers tolerate, and never older ones, which they may refuse.
+//! - A power cut: the same, and a longer replay, since the note is not forced to the disk each time. What a receiver that
+//!   takes samples in order refuses of that, it has.
 //!
 //! A folder that cannot be used, now or later, turns the queue into one in memory (64 MiB), says so in the log and in
 //! [`QueueStatus::storage`], and is tried again every 30 s. A disk that hangs costs the same: leases answer what is in
@@ -90,8 +92,12 @@ impl SealedRequest {
     /// A series has one sample of a moment, so requests of the same moment have no series in common.
     #[must_use]
     pub fn moment(&self) -> Option<i64> {
-        (self.min_timestamp == self.max_timestamp).then_some(self.min_timestamp)
+        moment(self.min_timestamp, self.max_timestamp)
     }
+}
+
+fn moment(min_timestamp: i64, max_timestamp: i64) -> Option<i64> {
+    (min_timestamp == max_timestamp).then_some(min_timestamp)
 }
 
 /// How much may wait and for how long.

@@ -41,6 +41,19 @@ pub(super) struct State {
     pub(super) busy_since: Option<Instant>,
     /// What is on disk cannot be read at present.
     pub(super) unreadable: bool,
+    /// What the disk says of requests that the thread knows to be done.
+    pub(super) note: Note,
+}
+
+/// Whether the next run would know which requests are done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Note {
+    /// It would.
+    UpToDate,
+    /// It may find some on disk as if they were not.
+    Behind,
+    /// The same, and a lane waits until that is over.
+    Wanted,
 }
 
 /// How far the life of a queue is; it never goes back.
@@ -80,6 +93,7 @@ impl Shared {
                 save_at: None,
                 busy_since: on_disk.then(Instant::now),
                 unreadable: false,
+                note: Note::UpToDate,
             }),
             changed: Notify::new(),
             work: Condvar::new(),
@@ -109,6 +123,11 @@ impl Shared {
         if wake {
             self.work.notify_one();
         }
+    }
+
+    /// Lets the thread look what there is to do.
+    pub(super) fn wake_thread(&self) {
+        self.work.notify_one();
     }
 
     /// Changes the state on behalf of the thread.
@@ -181,7 +200,9 @@ impl State {
 
     /// Answers what a lane may do.
     ///
-    /// What an earlier run left comes first, so that every series stays in order, unless the disk takes too long over it.
+    /// What an earlier run left comes first, so that every series stays in order, unless the disk takes too long over it. For
+    /// the same reason no snapshot is begun before it is noted that those before it are done: a process that is killed would
+    /// send them once more when it starts again, and receivers refuse what is older than what they have.
     pub(super) fn next(&mut self, lane: Lane, now: Instant) -> Next {
         let hangs = self.hangs(now);
         if self.storage == Storage::Opening && !hangs {
@@ -192,6 +213,10 @@ impl State {
         } else {
             Reach::Next
         };
+        if reach == Reach::Next && lane == Lane::Backlog && self.is_behind() && self.queue.begins_moment() {
+            self.note = Note::Wanted;
+            return Next::WaitForDisk;
+        }
         if let Some((id, request)) = self.queue.lease_at(lane, reach, now) {
             return Next::Lease(id, request);
         }
@@ -202,6 +227,11 @@ impl State {
             (true, Reach::Memory | Reach::Next) => Next::WaitForDisk,
             (false, Reach::Memory | Reach::Next) => Next::Wait,
         }
+    }
+
+    /// Tells whether something is done and the disk, which works, does not say so yet.
+    fn is_behind(&self) -> bool {
+        self.storage == Storage::Disk && !self.ended && (self.note != Note::UpToDate || self.queue.has_finished())
     }
 
     fn hangs(&self, now: Instant) -> bool {

@@ -19,6 +19,8 @@ struct Content {
     failed: u64,
     syncs: u64,
     replaced: u64,
+    /// No file can be replaced.
+    fixed: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -39,6 +41,11 @@ impl SimulatedDisk {
             kind,
         ));
         content.failed = 0;
+    }
+
+    /// Lets every attempt to replace a file fail.
+    pub(super) fn refuse_to_replace(&self) {
+        self.0.lock().unwrap().fixed = true;
     }
 
     pub(super) fn heal(&self) {
@@ -173,6 +180,9 @@ impl Folder for SimulatedDisk {
 
     fn replace(&mut self, name: &str, bytes: &[u8], sync: bool) -> io::Result<()> {
         self.call(|content, fails| {
+            if content.fixed {
+                return Err(io::ErrorKind::PermissionDenied.into());
+            }
             if !fails {
                 content.replaced += 1;
                 let old = content.files.get(name).map(|file| file.content.clone());

@@ -12,7 +12,7 @@ use super::ids::Ids;
 use super::index::Entry;
 use super::log::DiskLog;
 use super::numbers::{Moment, Numbers};
-use super::shared::{Shared, State};
+use super::shared::{Note, Shared, State};
 use super::store::{Inheritance, ReadError, Record, SEGMENT_BYTES, Store};
 use super::{RequestId, Storage, Trouble};
 
@@ -23,7 +23,7 @@ const SEGMENTS: u64 = 16;
 const MIN_SEGMENT_BYTES: u64 = 64 << 10;
 /// Records that are read before others get their turn.
 const READS_AT_ONCE: usize = 16;
-/// What is done is noted on disk after this time, with whatever else was done meanwhile.
+/// What is done is noted on disk after this time, with whatever else was done meanwhile, unless somebody waits for it.
 const POSITION_DELAY: Duration = Duration::from_millis(50);
 /// A folder that cannot be used is tried again after this time.
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);
@@ -46,6 +46,8 @@ pub(super) struct Keeper<F: Folder> {
     /// The request that could not be read last.
     unread: Option<RequestId>,
     position_due: Option<Instant>,
+    /// The disk did not take the position the last time.
+    position_failed: bool,
     trouble: Option<Trouble>,
 }
 
@@ -61,6 +63,7 @@ struct Work {
     wanted: Vec<Entry>,
     unsaved: Vec<(Entry, Bytes)>,
     finished: Ids,
+    note_now: bool,
     ending: bool,
 }
 
@@ -77,6 +80,7 @@ impl<F: Folder> Keeper<F> {
             reread_at: None,
             unread: None,
             position_due: None,
+            position_failed: false,
             trouble: None,
         }
     }
@@ -115,13 +119,13 @@ impl<F: Folder> Keeper<F> {
         if matches!(self.disk, Disk::Closed(_)) && (work.ending || is_due(self.retry_at)) {
             self.open();
         }
+        // First, for a lane may wait for it, and a save takes as long as the disk likes.
+        self.finish(&work.finished);
+        self.write_position(work.note_now);
         self.load(&work.wanted);
         self.save(&work.unsaved);
-        self.finish(&work.finished);
         if work.ending {
             self.end();
-        } else {
-            self.write_position();
         }
         work.ending
     }
@@ -139,7 +143,11 @@ impl<F: Folder> Keeper<F> {
                 work.unsaved.clear();
             }
             let due = [self.retry_at, self.reread_at, self.position_due, save_at];
-            let any = work.ending || !work.wanted.is_empty() || !work.unsaved.is_empty() || !work.finished.is_empty();
+            let any = work.ending
+                || work.note_now
+                || !work.wanted.is_empty()
+                || !work.unsaved.is_empty()
+                || !work.finished.is_empty();
             if any || due.into_iter().any(is_due) {
                 state.busy_since = Some(Instant::now());
                 return work;
@@ -153,6 +161,10 @@ impl<F: Folder> Keeper<F> {
         let may_read = open && self.reread_at.is_none();
         let may_write = open && (state.is_ending() || self.retry_at.is_none());
         let ending = state.is_ending();
+        let note_now = open && state.note == Note::Wanted;
+        if open && (note_now || state.queue.has_finished()) {
+            state.note = Note::Behind;
+        }
         let queue = &mut state.queue;
         let mut wanted = Vec::new();
         if may_read && !ending {
@@ -167,6 +179,7 @@ impl<F: Folder> Keeper<F> {
                 Vec::new()
             },
             finished: if open { queue.take_finished() } else { Ids::default() },
+            note_now,
             ending,
         }
     }
@@ -295,6 +308,10 @@ impl<F: Folder> Keeper<F> {
         if store.is_dirty() {
             self.position_due.get_or_insert_with(|| Instant::now() + POSITION_DELAY);
         }
+        // Nobody waits for what the disk may take in half a minute.
+        if !store.is_dirty() || self.position_failed {
+            self.shared.report(|state| state.note = Note::UpToDate);
+        }
         match removed {
             // There may be room again.
             Ok(true) if self.trouble == Some(Trouble::NoSpace) => self.retry_at = Some(Instant::now()),
@@ -303,20 +320,24 @@ impl<F: Folder> Keeper<F> {
         }
     }
 
-    fn write_position(&mut self) {
+    /// Notes on disk what is done, when it is time, or now.
+    fn write_position(&mut self, now: bool) {
         let Disk::Open(store, _) = &mut self.disk else {
             return;
         };
-        if !is_due(self.position_due) {
+        if !is_due(self.position_due) && (!now || self.position_failed) {
             return;
         }
         self.position_due = None;
+        self.position_failed = false;
         if store.is_dirty()
             && let Err(error) = store.write_position(false)
         {
             self.position_due = Some(Instant::now() + self.retry_interval);
+            self.position_failed = true;
             self.degrade(&error);
         }
+        self.shared.report(|state| state.note = Note::UpToDate);
     }
 
     /// Saves what is left, gives the folder back and says so.

@@ -32,6 +32,8 @@ const PLANNER_WEB_PORT: u16 = 10_004;
 const PORTS: u16 = 100;
 /// Time for a program to be ready.
 const READY_LIMIT: Duration = Duration::from_secs(30);
+/// Time for an agent to catch up that found nobody for a while: the back-off that a step lets grow, and some.
+const CATCH_UP_LIMIT: Duration = Duration::from_secs(5);
 /// Between two looks at something that has no way to call us.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -203,7 +205,8 @@ impl Scene {
         if step.kills_receiver {
             self.kill_receiver().await?;
         }
-        if let Some((ending, victims)) = &step.agents {
+        let ends = step.agents.as_ref();
+        if let Some((ending, victims)) = ends.filter(|(ending, _)| *ending != Ending::KillCatchingUp) {
             self.end(*ending, victims).await?;
         }
         tokio::time::sleep_until(repaired).await;
@@ -211,7 +214,10 @@ impl Scene {
             self.receiver.restart(lab).await?;
         }
         self.judge.disturb(None);
-        if let Some((_, victims)) = &step.agents {
+        if let Some((ending, victims)) = ends.filter(|(ending, _)| *ending == Ending::KillCatchingUp) {
+            self.end(*ending, victims).await?;
+        }
+        if let Some((_, victims)) = ends {
             for victim in victims {
                 if let Some(agent) = self.agents.get_mut(*victim) {
                     agent.start(lab)?;
@@ -272,7 +278,15 @@ impl Scene {
         }
         let chosen = self.agents.iter_mut().enumerate();
         let chosen = chosen.filter(|(index, _)| victims.contains(index));
-        futures_util::future::try_join_all(chosen.map(|(_, agent)| agent.end(ending))).await?;
+        let judge = &self.judge;
+        let ends = chosen.map(async |(_, agent)| {
+            if ending == Ending::KillCatchingUp {
+                // Where it has nothing to catch up with, it is killed all the same.
+                let _killed_anyway = judge.wait_for_snapshots(agent.address, 2, CATCH_UP_LIMIT).await;
+            }
+            agent.end(ending).await
+        });
+        futures_util::future::try_join_all(ends).await?;
         for victim in victims.iter().filter_map(|victim| self.agents.get(*victim)) {
             self.judge.forget(victim.address);
         }
@@ -318,7 +332,7 @@ impl Agent {
             return Ok(());
         };
         match ending {
-            Ending::Kill => {
+            Ending::Kill | Ending::KillCatchingUp => {
                 life.ended = now_millis();
                 process.kill().await?;
                 life.end = End::Killed;

@@ -18,6 +18,8 @@ const VICTIMS: usize = 3;
 pub enum Ending {
     /// SIGKILL.
     Kill,
+    /// SIGKILL after the repair, once the receiver takes what waited meanwhile.
+    KillCatchingUp,
     /// SIGTERM.
     Stop,
 }
@@ -45,7 +47,7 @@ enum Act {
 }
 
 /// Every kind of trouble once, what ends agents last.
-const ACTS: [Act; 12] = [
+const ACTS: [Act; 13] = [
     Act::Disturb(Fault::Status(429, Some(1)), 0.7),
     Act::Disturb(Fault::Status(429, None), 1.0),
     Act::Disturb(Fault::Status(500, None), 1.0),
@@ -57,6 +59,7 @@ const ACTS: [Act; 12] = [
     Act::KillReceiver,
     Act::End(Ending::Kill, None),
     Act::End(Ending::Kill, Some(Fault::Refuse)),
+    Act::End(Ending::KillCatchingUp, Some(Fault::Refuse)),
     Act::End(Ending::Stop, Some(Fault::Refuse)),
 ];
 /// Those of [`ACTS`] that leave agents alone.
@@ -142,6 +145,7 @@ impl fmt::Display for Step {
         if let Some((ending, victims)) = &self.agents {
             let signal = match ending {
                 Ending::Kill => "SIGKILL",
+                Ending::KillCatchingUp => "later SIGKILL",
                 Ending::Stop => "SIGTERM",
             };
             let numbers: Vec<_> = victims.iter().map(|victim| (victim + 1).to_string()).collect();
@@ -161,7 +165,7 @@ mod tests {
             let steps = script(seed, Duration::from_mins(1), 10, true);
             assert_eq!(steps.len(), ACTS.len());
             assert_eq!(steps.iter().filter(|step| step.kills_receiver).count(), 1);
-            assert_eq!(steps.iter().filter(|step| step.agents.is_some()).count(), 3);
+            assert_eq!(steps.iter().filter(|step| step.agents.is_some()).count(), 4);
             assert!(steps.windows(2).all(|pair| pair[0].at + pair[0].lasts < pair[1].at));
             assert!(steps.iter().all(|step| step.at + step.lasts <= Duration::from_mins(1)));
         }

@@ -16,6 +16,7 @@ pub mod open;
 
 pub mod task;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use self::attempts::Attempts;
@@ -55,6 +56,8 @@ pub struct Account {
     pub book: Book,
     /// How the requests came, by the sender's address.
     pub attempts: Attempts,
+    /// How many snapshots the receiver took, by the sender's address.
+    pub snapshots: BTreeMap<IpAddr, Snapshots>,
     /// What was wrong, one sentence each.
     pub breaches: Vec<String>,
     /// How often something was wrong.
@@ -67,7 +70,26 @@ pub struct Account {
     pub disturbed: usize,
 }
 
+/// Snapshots of one sender that the receiver took.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Snapshots {
+    /// How many, each counted when it begins.
+    pub count: usize,
+    /// Milliseconds since the Unix epoch of the newest.
+    newest: i64,
+}
+
 impl Account {
+    /// Notes that the receiver took a request whose newest sample is of that time.
+    fn took(&mut self, sender: IpAddr, newest: Option<i64>) {
+        self.taken += 1;
+        let snapshots = self.snapshots.entry(sender).or_default();
+        if let Some(newest) = newest.filter(|newest| *newest > snapshots.newest) {
+            snapshots.newest = newest;
+            snapshots.count += 1;
+        }
+    }
+
     /// Notes breaches of one sender.
     pub fn note(&mut self, sender: IpAddr, breaches: impl IntoIterator<Item = String>) {
         for breach in breaches {

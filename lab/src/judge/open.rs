@@ -6,8 +6,8 @@ use tokio::sync::watch;
 
 use crate::error::LabError;
 
-/// How many are open.
-#[derive(Debug, Default)]
+/// How many are open; clones count the same.
+#[derive(Debug, Default, Clone)]
 pub struct Count(watch::Sender<usize>);
 
 /// One of them; it is closed when this is dropped.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -46,6 +47,8 @@ struct State {
     account: watch::Sender<Account>,
     disturbance: watch::Receiver<Option<Disturbance>>,
     open: Count,
+    /// Requests that are passed on although their senders have gone away, by sender.
+    abandoned: Mutex<BTreeMap<IpAddr, Count>>,
     seed: u64,
     drawn: AtomicU64,
     spawner: Spawner,
@@ -70,6 +73,7 @@ impl Judge {
             account: watch::Sender::new(Account::default()),
             disturbance,
             open: Count::default(),
+            abandoned: Mutex::default(),
             seed,
             drawn: AtomicU64::new(0),
             spawner: tasks.spawner(),
@@ -111,6 +115,22 @@ impl Judge {
     /// Looks at what was seen so far.
     pub fn account<T>(&self, look: impl FnOnce(&Account) -> T) -> T {
         look(&self.state.account.borrow())
+    }
+
+    /// Waits until the receiver has begun to take so many more snapshots of a sender.
+    ///
+    /// # Errors
+    /// [`LabError::Timeout`].
+    pub async fn wait_for_snapshots(&self, sender: IpAddr, more: usize, limit: Duration) -> Result<(), LabError> {
+        let count = |account: &Account| account.snapshots.get(&sender).map_or(0, |snapshots| snapshots.count);
+        let wanted = self.account(count) + more;
+        let mut account = self.state.account.subscribe();
+        let took = tokio::time::timeout(limit, account.wait_for(|account| count(account) >= wanted)).await;
+        took.map(drop).map_err(|_| LabError::Timeout {
+            what: format!("taking {more} more snapshots of {sender}"),
+            limit,
+            detail: String::new(),
+        })
     }
 
     /// Forgets the attempts of a sender that starts again or is told to end.
@@ -174,6 +194,11 @@ async fn accept(open: (TcpListener, Open), namespace: Namespace, port: u16, stat
 }
 
 impl State {
+    fn abandoned(&self, sender: IpAddr) -> Count {
+        let mut abandoned = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
+        abandoned.entry(sender).or_default().clone()
+    }
+
     /// The fault for the next request, if it is hit.
     fn draw(&self) -> Option<Fault> {
         let disturbance = (*self.disturbance.borrow())?;
@@ -288,14 +313,28 @@ async fn judge(state: Arc<State>, sender: IpAddr, request: Request<Incoming>) ->
         Some(Fault::CutAnswer) => true,
         Some(Fault::CutBody) | None => false,
     };
+    // One that its sender has given up may be slower than the next, which would come before it at the receiver: nobody's order
+    // but ours.
+    let abandoned = state.abandoned(sender);
+    abandoned.wait_until_none(CLOSE_LIMIT).await.ok()?;
     // On a task of its own: a sender that goes away must not leave us without knowledge of what the receiver did.
-    let (tell, told) = tokio::sync::oneshot::channel();
+    let (mut tell, told) = tokio::sync::oneshot::channel();
     let spawner = state.spawner.clone();
     let open = state.open.open();
     spawner.spawn(async move {
         let _until_it_is_in_the_book = open;
-        let forwarded = forward(&state, sender, &url, &headers, body, decoded.unwrap_or_default()).await;
-        let _sender_may_be_gone = tell.send(forwarded);
+        let forwarded = forward(&state, sender, &url, &headers, body, decoded.unwrap_or_default());
+        let mut forwarded = pin!(forwarded);
+        tokio::select! {
+            biased;
+            forwarded = &mut forwarded => {
+                let _sender_may_be_gone = tell.send(forwarded);
+            }
+            () = tell.closed() => {
+                let _until_it_has_ended = abandoned.open();
+                forwarded.await;
+            }
+        }
     });
     let fetched = told.await.ok().flatten()?;
     if cut {
@@ -340,7 +379,8 @@ async fn forward(
     let fetched = pass_on(Method::POST, url, headers, body).await?;
     state.account.send_modify(|account| {
         if fetched.status.is_success() {
-            account.taken += 1;
+            let series = decoded.timeseries.iter().flat_map(|series| &series.samples);
+            account.took(sender, series.map(|sample| sample.timestamp).max());
             let breaches = account.book.enter(decoded);
             account.note(sender, breaches);
         } else {

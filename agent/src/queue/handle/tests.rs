@@ -93,13 +93,76 @@ async fn a_process_that_is_killed_leaves_what_was_saved() {
     let queue = open(folder.path());
     (1..=5).for_each(|number| queue.push(request(number)));
     wait_for(&queue, |status| status.unsaved_samples == 0 && status.storage.is_disk()).await;
-    // A copy of the files is what the next process would find.
+    let copy = copy(folder.path());
+    assert_eq!(drain(&open(copy.path())).await, [1, 2, 3, 4, 5]);
+}
+
+/// What the next process would find if this one were killed now.
+fn copy(folder: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(folder.path()).unwrap() {
+    for entry in fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
         fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
     }
-    assert_eq!(drain(&open(copy.path())).await, [1, 2, 3, 4, 5]);
+    copy
+}
+
+/// Of a snapshot that is as old as its number.
+fn part_of(snapshot: u32, number: u64) -> SealedRequest {
+    SealedRequest {
+        min_timestamp: snapshot.into(),
+        max_timestamp: snapshot.into(),
+        ..request(number)
+    }
+}
+
+#[tokio::test]
+async fn no_snapshot_is_begun_while_a_killed_process_would_send_an_older_one_again() {
+    const PARTS: u64 = 3;
+    let folder = tempfile::tempdir().unwrap();
+    let queue = open(folder.path());
+    let snapshots = 1..=20;
+    for snapshot in snapshots.clone() {
+        let first = u64::from(snapshot) * PARTS;
+        (first..first + PARTS).for_each(|number| queue.push(part_of(snapshot, number)));
+    }
+    wait_for(&queue, |status| status.unsaved_samples == 0 && status.storage.is_disk()).await;
+    for snapshot in snapshots {
+        let (id, leased) = queue.lease().await.unwrap();
+        assert_eq!(leased.moment(), Some(snapshot.into()));
+        let others = [
+            queue.lease_more(snapshot.into()).await,
+            queue.lease_more(snapshot.into()).await,
+        ];
+        // Now it is on its way.
+        let copy = copy(folder.path());
+        let next_run = open(copy.path());
+        assert_eq!(
+            next_run.lease().await.unwrap().1.samples,
+            leased.samples,
+            "the first that comes again"
+        );
+        for id in others.map(|(id, _)| id).into_iter().chain([id]) {
+            queue.ack(id);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_no_note_holds_up_no_snapshot() {
+    let disk = SimulatedDisk::default();
+    let queue = QueueHandle::build(Queue::new(BOUNDS), Storage::Opening);
+    let log = DiskLog::new("default", "simulated");
+    queue.start(Keeper::new(queue.shared(), disk.clone(), log));
+    (1..=50).for_each(|number| queue.push(part_of(number, number.into())));
+    wait_for(&queue, |status| status.unsaved_samples == 0 && status.storage.is_disk()).await;
+    disk.refuse_to_replace();
+    let drained = tokio::time::timeout(Duration::from_secs(20), drain(&queue)).await;
+    assert_eq!(
+        drained,
+        Ok((1..=50).collect()),
+        "it is tried again in half a minute only"
+    );
 }
 
 #[tokio::test]
