@@ -134,16 +134,19 @@ fn fill(queue: &QueueHandle, protocol: Protocol, snapshots: u64, targets: u64) -
 
 /// Starts a receiver that answers at once, on a thread of its own; answers its URL.
 fn sink() -> Result<String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    listener.set_nonblocking(true)?;
     let url = format!("http://{}/api/v1/write", listener.local_addr()?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::spawn(move || {
         runtime.block_on(async {
+            let listener = TcpListener::from_std(listener)?;
             while let Ok((stream, _)) = listener.accept().await {
                 let connection = hyper::server::conn::http1::Builder::new();
                 tokio::spawn(connection.serve_connection(TokioIo::new(stream), service_fn(take)));
             }
-        });
+            anyhow::Ok(())
+        })
     });
     Ok(url)
 }
