@@ -1,8 +1,8 @@
 //! A minute in which everything breaks, against Prometheus 2.42, 3.x and `VictoriaMetrics` side by side: what agents sealed
 //! is stored, once, in order.
 
+use xprober_lab::chaos::pushing::{Histograms, Protocol, Queue};
 use xprober_lab::chaos::run::{Options, Tsdb, lab_topology, run_in};
-use xprober_lab::chaos::scene::{Histograms, Protocol, Queue};
 use xprober_lab::testing::in_lab;
 
 #[test]

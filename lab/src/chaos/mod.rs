@@ -5,13 +5,17 @@
 //!  [script] seed -> Step, Step, ..      (what breaks, when, for how long)
 //!      |
 //!      v
-//!  [run] drives [scene]: planner, agents --> crate::judge --> database
-//!                           |                    |               |
-//!                        [life]               Account         stored samples
-//!                           +--------------> [verdict] <---------+
+//!  [run] drives [scene]: planner, [agent]s --> crate::judge --> database
+//!                                    |              |               |
+//!        [pushing]: how           [life]         Account      stored samples
+//!                                    +--------> [verdict] <---------+
 //! ```
 
 pub mod script;
+
+pub mod pushing;
+
+pub mod agent;
 
 pub mod life;
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use tokio::time::Instant;
 
-use super::scene::{Histograms, Protocol, Pushing, Queue, Scene, topology};
+use super::agent::now_millis;
+use super::pushing::{Histograms, Protocol, Pushing, Queue};
+use super::scene::{Scene, topology};
 use super::script::script;
 use super::verdict::{Findings, check_lives, check_stored, histograms_of, series_of};
 use crate::enter::Inside;
@@ -101,9 +103,7 @@ pub async fn run(inside: &Inside, options: &Options) -> Result<Vec<String>, LabE
 /// # Errors
 /// As [`run`].
 pub async fn run_in(lab: &Lab, options: &Options) -> Result<Vec<String>, LabError> {
-    let seed = options
-        .seed
-        .unwrap_or_else(|| super::scene::now_millis().unsigned_abs());
+    let seed = options.seed.unwrap_or_else(|| now_millis().unsigned_abs());
     say(&format!("chaos: repeat with --seed={seed}"));
     if options.queue == Queue::Memory {
         say("chaos: queues are in memory, so agents are neither killed nor stopped before the end");

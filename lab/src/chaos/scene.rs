@@ -1,11 +1,11 @@
 //! One database with a judge before it, a planner, and an agent on every host.
 
 use std::fs;
-use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use super::life::{End, Life, Totals};
+use super::agent::{Agent, now_millis};
+use super::pushing::{Histograms, INTERVAL_MILLIS, Pushing, Queue};
 use super::script::{Ending, Step};
 use crate::error::LabError;
 use crate::fetch;
@@ -18,10 +18,6 @@ use crate::stack::planner_file;
 use crate::topology::{HUB, Topology};
 use crate::world::Lab;
 
-/// Time between two snapshots of an agent.
-const INTERVAL: Duration = Duration::from_secs(2);
-/// The same in milliseconds.
-pub const INTERVAL_MILLIS: i64 = 2_000;
 /// Regions of the lab.
 const REGIONS: usize = 5;
 /// Ports of the first scene; the next has each a hundred higher.
@@ -36,88 +32,6 @@ const READY_LIMIT: Duration = Duration::from_secs(30);
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(5);
 /// Between two looks at something that has no way to call us.
 const PAUSE: Duration = Duration::from_millis(200);
-
-/// Where agents keep what is not pushed yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Queue {
-    /// In a folder of their own; they may be killed at any time.
-    Disk,
-    /// In memory; they are left alone, because with them goes what they hold.
-    Memory,
-}
-
-/// The agents' `protocol` setting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Protocol {
-    /// Remote-Write 1.0.
-    Rw1,
-    /// Remote-Write 2.0 where the database takes it, else 1.0.
-    Rw2,
-    /// Remote-Write 1.0 compressed by zstd where the database takes it, else by snappy.
-    Zstd,
-    /// The best that the database takes.
-    Auto,
-}
-
-/// The agents' `histograms` setting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Histograms {
-    /// Buckets with `le`.
-    Classic,
-    /// Exponential ones in one series.
-    Native,
-    /// Both.
-    Both,
-}
-
-/// How agents push.
-#[derive(Debug, Clone, Copy)]
-pub struct Pushing {
-    /// Where requests wait.
-    pub queue: Queue,
-    /// How they are spelt.
-    pub protocol: Protocol,
-    /// The form of histograms.
-    pub histograms: Histograms,
-    /// Most samples in one of them.
-    pub max_samples: u32,
-}
-
-impl Pushing {
-    /// The agents' settings; a short time limit for requests that nobody answers, and for the end with nobody there.
-    fn settings(self) -> String {
-        let protocol = match self.protocol {
-            Protocol::Rw1 => "rw1",
-            Protocol::Rw2 => "rw2",
-            Protocol::Zstd => "zstd",
-            Protocol::Auto => "auto",
-        };
-        let histograms = match self.histograms {
-            Histograms::Classic => "classic",
-            Histograms::Native => "native",
-            Histograms::Both => "both",
-        };
-        format!(
-            "push: {{interval: {}s, max_samples_per_request: {}}}\n\
-             remote_write: {{timeout: 2s, protocol: {protocol}, histograms: {histograms}}}\ndrain_timeout: 3s\n",
-            INTERVAL.as_secs(),
-            self.max_samples
-        )
-    }
-}
-
-/// An agent's runs.
-#[derive(Debug)]
-pub struct Agent {
-    /// Its name, the `instance` label.
-    pub name: String,
-    /// Its host's address, by which the judge knows it.
-    pub address: IpAddr,
-    /// Its runs so far, the last may be going on.
-    pub lives: Vec<Life>,
-    plan: ProcessPlan,
-    process: Option<Process>,
-}
 
 /// Everything of one database.
 #[derive(Debug)]
@@ -175,13 +89,8 @@ impl Scene {
                 let folder = lab.work().join(format!("queue-{kind}-{}", host.name));
                 flags.push(format!("--queue.directory={}", folder.display()));
             }
-            agents.push(Agent {
-                name: host.name.clone(),
-                address: host.address.into(),
-                lives: Vec::new(),
-                plan: ProcessPlan::new(&format!("agent-{kind}-{}", host.name), &program, flags),
-                process: None,
-            });
+            let plan = ProcessPlan::new(&format!("agent-{kind}-{}", host.name), &program, flags);
+            agents.push(Agent::new(host, plan));
         }
         let mut scene = Self {
             receiver,
@@ -312,41 +221,6 @@ impl Scene {
     }
 }
 
-impl Agent {
-    fn start(&mut self, lab: &Lab) -> Result<(), LabError> {
-        self.lives.push(Life {
-            begun: now_millis(),
-            ended: i64::MAX,
-            end: End::Alive,
-        });
-        self.process = Some(Process::start(lab.host(&self.name)?, &self.plan)?);
-        Ok(())
-    }
-
-    fn check_running(&mut self) -> Result<(), LabError> {
-        self.process.as_mut().map_or(Ok(()), Process::check_running)
-    }
-
-    async fn end(&mut self, ending: Ending) -> Result<(), LabError> {
-        let (Some(mut process), Some(life)) = (self.process.take(), self.lives.last_mut()) else {
-            return Ok(());
-        };
-        match ending {
-            Ending::Kill | Ending::KillCatchingUp => {
-                life.ended = now_millis();
-                process.kill().await?;
-                life.end = End::Killed;
-            }
-            Ending::Stop => {
-                let status = process.stop().await?;
-                life.ended = now_millis();
-                life.end = End::Stopped(Totals::last(&process.log_text()).filter(|_| status.success()));
-            }
-        }
-        Ok(())
-    }
-}
-
 async fn start_planner(lab: &Lab, kind: Kind, port: u16, web_port: u16) -> Result<Process, LabError> {
     let file: PathBuf = lab.work().join(format!("planner-{kind}.yml"));
     let text = planner_file(lab.topology())
@@ -368,10 +242,4 @@ async fn start_planner(lab: &Lab, kind: Kind, port: u16, web_port: u16) -> Resul
 
 fn write(path: &std::path::Path, text: &str) -> Result<(), LabError> {
     fs::write(path, text).map_err(LabError::io(format!("writing {}", path.display())))
-}
-
-/// The wall clock, as samples have it.
-pub(super) fn now_millis() -> i64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    i64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::life::{End, Life};
-use super::scene::INTERVAL_MILLIS;
+use super::pushing::INTERVAL_MILLIS;
 use crate::judge::book::{Book, Points, name, value};
 use crate::process::receiver::Maker;
 use crate::promql::Series;
