@@ -165,6 +165,14 @@ fn processes_end_as_they_are_told() {
         polite.thaw().unwrap();
         assert!(polite.stop().await.unwrap().success());
         assert!(polite.log_text().contains("drained"));
+        let mut namesake = shell(lab, "vm1", "echo again");
+        namesake.wait(LIMIT).await.unwrap();
+        assert_eq!(
+            namesake.log_text(),
+            "again\n",
+            "what the earlier one wrote is not its own"
+        );
+        assert!(polite.log_text().ends_with("drained\nagain\n"));
         let mut killed = shell(lab, "vm2", "trap '' TERM; echo ready; while :; do sleep 0.01; done");
         killed.wait_log("ready", LIMIT).await.unwrap();
         assert_eq!(killed.kill().await.unwrap().code(), None);

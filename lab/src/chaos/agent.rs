@@ -1,7 +1,7 @@
 //! An agent of a run, which is ended and started again.
 
 use std::net::IpAddr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::life::{End, Life, Totals};
 use super::script::Ending;
@@ -9,6 +9,9 @@ use crate::error::LabError;
 use crate::process::{Process, ProcessPlan};
 use crate::topology::HostPlan;
 use crate::world::Lab;
+
+/// Time for it to say that it has started.
+const READY_LIMIT: Duration = Duration::from_secs(30);
 
 /// An agent's runs.
 #[derive(Debug)]
@@ -35,15 +38,20 @@ impl Agent {
         }
     }
 
-    /// Begins a run.
-    pub(super) fn start(&mut self, lab: &Lab) -> Result<(), LabError> {
+    /// Begins a run, and waits until it says so: from then on it listens to signals.
+    pub(super) async fn start(&mut self, lab: &Lab) -> Result<(), LabError> {
         self.lives.push(Life {
             begun: now_millis(),
             ended: i64::MAX,
             end: End::Alive,
         });
-        self.process = Some(Process::start(lab.host(&self.name)?, &self.plan)?);
-        Ok(())
+        let process = self.process.insert(Process::start(lab.host(&self.name)?, &self.plan)?);
+        process.wait_log("agent started", READY_LIMIT).await
+    }
+
+    /// When the last run began, in milliseconds since 1970.
+    pub(super) fn begun(&self) -> i64 {
+        self.lives.last().map_or(i64::MAX, |life| life.begun)
     }
 
     /// Fails when it ended by itself.

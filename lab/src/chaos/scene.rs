@@ -98,9 +98,8 @@ impl Scene {
             agents,
             planner,
         };
-        for agent in &mut scene.agents {
-            agent.start(lab)?;
-        }
+        let everybody: Vec<_> = (0..scene.agents.len()).collect();
+        scene.start_agents(lab, &everybody).await?;
         Ok(scene)
     }
 
@@ -127,11 +126,7 @@ impl Scene {
             self.end(*ending, victims).await?;
         }
         if let Some((_, victims)) = ends {
-            for victim in victims {
-                if let Some(agent) = self.agents.get_mut(*victim) {
-                    agent.start(lab)?;
-                }
-            }
+            self.start_agents(lab, victims).await?;
         }
         for agent in &mut self.agents {
             agent.check_running()?;
@@ -139,7 +134,14 @@ impl Scene {
         Ok(())
     }
 
-    /// Waits until no agent has more than one request queued, as they say themselves; answers who still has.
+    async fn start_agents(&mut self, lab: &Lab, chosen: &[usize]) -> Result<(), LabError> {
+        let agents = self.agents.iter_mut().enumerate();
+        let agents = agents.filter(|(index, _)| chosen.contains(index));
+        let started = futures_util::future::try_join_all(agents.map(|(_, agent)| agent.start(lab)));
+        started.await.map(drop)
+    }
+
+    /// Waits until no agent has more than one request queued, as they say themselves in this run; answers who still has.
     pub async fn settle(&self, limit: Duration) -> Vec<String> {
         let deadline = tokio::time::Instant::now() + limit;
         loop {
@@ -202,7 +204,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Agents whose newest snapshot is old or says that requests wait.
+    /// Agents whose newest snapshot is old, or of an earlier run, or says that requests wait.
     fn late(&self, account: &Account) -> Vec<String> {
         let oldest = now_millis() - 4 * INTERVAL_MILLIS;
         let waits = |agent: &Agent| {
@@ -210,7 +212,7 @@ impl Scene {
                 value(labels, "__name__") == "xprober_agent_queue_requests" && value(labels, "instance") == agent.name
             });
             let newest = series.filter_map(|(_, points)| points.last_key_value());
-            let fresh = newest.filter(|(at, _)| **at >= oldest);
+            let fresh = newest.filter(|(at, _)| **at >= oldest.max(agent.begun()));
             fresh.map(|(_, bits)| f64::from_bits(*bits)).reduce(f64::max)
         };
         let late = self

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::life::{End, Life};
+use super::life::{End, Life, Totals};
 use super::pushing::INTERVAL_MILLIS;
 use crate::judge::book::{Book, Points, name, value};
 use crate::process::receiver::Maker;
@@ -60,11 +60,14 @@ pub fn check_lives(agent: &str, lives: &[Life], series: &[(&[Label], &Points)]) 
             counts.sum()
         };
         let Some((snapshot, sealed)) = last_of("xprober_agent_samples_sealed_total", series, life.begun, until) else {
-            if life.end == End::Killed && life.ended - life.begun <= MAX_LOST_MILLIS {
+            match life.end {
                 // Killed before its first snapshot was sealed.
-                findings.lost_flushes += 1;
-            } else {
-                complain("nothing came of it".to_owned());
+                End::Killed if life.ended - life.begun <= MAX_LOST_MILLIS => findings.lost_flushes += 1,
+                // Told to end before it had anything to seal, and says so.
+                End::Stopped(Some(Totals {
+                    sealed: 0, dropped: 0, ..
+                })) => {}
+                End::Alive | End::Killed | End::Stopped(_) => complain("nothing came of it".to_owned()),
             }
             continue;
         };
@@ -185,7 +188,6 @@ fn difference(expected: &[(i64, f64)], found: &[(i64, f64)]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::life::Totals;
     use super::*;
 
     fn label(name: &str, value: &str) -> Label {
@@ -252,6 +254,18 @@ mod tests {
         };
         assert_eq!((check(3_000).lost_flushes, check(3_000).complaints.len()), (1, 0));
         assert_eq!(check(6_000).complaints, ["vm1, run 1: nothing came of it"]);
+    }
+
+    #[test]
+    fn a_run_that_was_told_to_end_at_once_owes_what_it_sealed() {
+        let check = |end| {
+            let (begun, ended) = (0, 100);
+            check_lives("vm1", &[Life { begun, ended, end }], &[]).complaints
+        };
+        assert!(check(stopped(0, 0, 0)).is_empty());
+        for end in [stopped(5, 0, 0), stopped(0, 5, 0), End::Stopped(None)] {
+            assert_eq!(check(end), ["vm1, run 1: nothing came of it"]);
+        }
     }
 
     #[test]

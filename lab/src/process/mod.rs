@@ -12,6 +12,7 @@ pub mod alertmanager;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -77,6 +78,8 @@ pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+    /// Bytes of the log that earlier processes of the name wrote.
+    earlier: u64,
 }
 
 impl Process {
@@ -92,6 +95,7 @@ impl Process {
         let doing = || LabError::io(format!("starting {} ({})", plan.name, plan.program.display()));
         let output = File::options().create(true).append(true).open(&log).map_err(doing())?;
         let errors = output.try_clone().map_err(doing())?;
+        let earlier = output.metadata().map_err(doing())?.len();
         let mut command = Command::new(&plan.program);
         command
             .args(&plan.arguments)
@@ -120,6 +124,7 @@ impl Process {
             name: plan.name.clone(),
             child,
             log,
+            earlier,
         })
     }
 
@@ -135,7 +140,7 @@ impl Process {
         self.child.id()
     }
 
-    /// File with everything that it wrote.
+    /// File with everything that it wrote, and processes of its name before it.
     #[must_use]
     pub fn log(&self) -> &Path {
         &self.log
@@ -144,7 +149,13 @@ impl Process {
     /// Everything that it wrote so far, empty when the file cannot be read.
     #[must_use]
     pub fn log_text(&self) -> String {
-        fs::read(&self.log)
+        let read = || {
+            let mut file = File::open(&self.log)?;
+            file.seek(SeekFrom::Start(self.earlier))?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).map(|_| bytes)
+        };
+        read()
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .unwrap_or_default()
     }
