@@ -349,6 +349,35 @@ fn judge_keeps_what_a_sender_gave_up_before_what_it_sends_next() {
 }
 
 #[test]
+fn sender_is_gone_when_its_last_connection_is() {
+    in_lab(
+        "sender_is_gone_when_its_last_connection_is",
+        Topology::new(),
+        async |lab| {
+            let receiver = Receiver::start(lab.hub().namespace()).unwrap();
+            receiver.set(Answer::Late(1000 * QUICK));
+            let behind = format!("http://127.0.0.1:{}", receiver.port());
+            let judge = Judge::start(lab.hub().namespace(), 0, &behind, 1).unwrap();
+            let url = format!("http://127.0.0.1:{}/api/v1/write", judge.port());
+            let sender = IpAddr::from([127, 0, 0, 1]);
+            judge.gone(sender).await.unwrap();
+            let request = written(10);
+            let mut sent = Box::pin(remote_write::send(&url, Spelling::V1Snappy, &request, 1000 * QUICK));
+            tokio::select! {
+                _ = &mut sent => panic!("nobody answers"),
+                came = receiver.wait_for(1, 40 * QUICK) => came.unwrap(),
+            };
+            let mut gone = Box::pin(judge.gone(sender));
+            assert!(futures_util::poll!(&mut gone).is_pending());
+            drop(sent);
+            gone.await.unwrap();
+            judge.stop().await;
+            receiver.stop().await;
+        },
+    );
+}
+
+#[test]
 fn judge_passes_on_what_it_does_not_disturb_and_enters_what_was_taken() {
     in_lab(
         "judge_passes_on_what_it_does_not_disturb_and_enters_what_was_taken",

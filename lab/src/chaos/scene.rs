@@ -184,7 +184,7 @@ impl Scene {
 
     async fn end(&mut self, ending: Ending, victims: &[usize]) -> Result<(), LabError> {
         for victim in victims.iter().filter_map(|victim| self.agents.get(*victim)) {
-            // Told to end, it tries at once; started again, it begins with short gaps.
+            // Told to end, it tries at once.
             self.judge.forget(victim.address);
         }
         let chosen = self.agents.iter_mut().enumerate();
@@ -195,13 +195,10 @@ impl Scene {
                 // Where it has nothing to catch up with, it is killed all the same.
                 let _killed_anyway = judge.wait_for_snapshots(agent.address, 2, CATCH_UP_LIMIT).await;
             }
-            agent.end(ending).await
+            agent.end(ending).await?;
+            judge.gone(agent.address).await
         });
-        futures_util::future::try_join_all(ends).await?;
-        for victim in victims.iter().filter_map(|victim| self.agents.get(*victim)) {
-            self.judge.forget(victim.address);
-        }
-        Ok(())
+        futures_util::future::try_join_all(ends).await.map(drop)
     }
 
     /// Agents whose newest snapshot is old, or of an earlier run, or says that requests wait.

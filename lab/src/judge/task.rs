@@ -47,11 +47,18 @@ struct State {
     account: watch::Sender<Account>,
     disturbance: watch::Receiver<Option<Disturbance>>,
     open: Count,
-    /// Requests that are passed on although their senders have gone away, by sender.
-    abandoned: Mutex<BTreeMap<IpAddr, Count>>,
+    senders: Mutex<BTreeMap<IpAddr, Sender>>,
     seed: u64,
     drawn: AtomicU64,
     spawner: Spawner,
+}
+
+/// What is open of one sender.
+#[derive(Debug, Default, Clone)]
+struct Sender {
+    connections: Count,
+    /// Requests that are passed on although it gave them up.
+    abandoned: Count,
 }
 
 impl Judge {
@@ -73,7 +80,7 @@ impl Judge {
             account: watch::Sender::new(Account::default()),
             disturbance,
             open: Count::default(),
-            abandoned: Mutex::default(),
+            senders: Mutex::default(),
             seed,
             drawn: AtomicU64::new(0),
             spawner: tasks.spawner(),
@@ -133,7 +140,19 @@ impl Judge {
         })
     }
 
-    /// Forgets the attempts of a sender that starts again or is told to end.
+    /// Waits until nothing more can come of a sender that has ended, and forgets its attempts: the next of that address counts
+    /// anew.
+    ///
+    /// # Errors
+    /// [`LabError::Timeout`] when a connection of it is still open.
+    pub async fn gone(&self, sender: IpAddr) -> Result<(), LabError> {
+        let connections = self.state.sender(sender).connections;
+        connections.wait_until_none(CLOSE_LIMIT).await?;
+        self.forget(sender);
+        Ok(())
+    }
+
+    /// Forgets the attempts of a sender that is told to end, and may try at once then.
     pub fn forget(&self, sender: IpAddr) {
         self.state
             .account
@@ -179,7 +198,7 @@ async fn accept(open: (TcpListener, Open), namespace: Namespace, port: u16, stat
             accepted = accepted => if let Ok((stream, peer)) = accepted {
                 let mut refusing = disturbance.clone();
                 let serving = Arc::clone(&state);
-                let open = state.open.open();
+                let open = (state.open.open(), state.sender(peer.ip()).connections.open());
                 state.spawner.spawn(async move {
                     let _until_it_is_closed = open;
                     let handler = |request| judge(Arc::clone(&serving), peer.ip(), request);
@@ -194,9 +213,9 @@ async fn accept(open: (TcpListener, Open), namespace: Namespace, port: u16, stat
 }
 
 impl State {
-    fn abandoned(&self, sender: IpAddr) -> Count {
-        let mut abandoned = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
-        abandoned.entry(sender).or_default().clone()
+    fn sender(&self, address: IpAddr) -> Sender {
+        let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        senders.entry(address).or_default().clone()
     }
 
     /// The fault for the next request, if it is hit.
@@ -315,7 +334,7 @@ async fn judge(state: Arc<State>, sender: IpAddr, request: Request<Incoming>) ->
     };
     // One that its sender has given up may be slower than the next, which would come before it at the receiver: nobody's order
     // but ours.
-    let abandoned = state.abandoned(sender);
+    let abandoned = state.sender(sender).abandoned;
     abandoned.wait_until_none(CLOSE_LIMIT).await.ok()?;
     // On a task of its own: a sender that goes away must not leave us without knowledge of what the receiver did.
     let (mut tell, told) = tokio::sync::oneshot::channel();
