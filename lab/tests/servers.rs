@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what the tests share fails them, too")]
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ use xprober_lab::servers::receiver::{Answer, Receiver};
 use xprober_lab::servers::sink::Sink;
 use xprober_lab::testing::in_lab;
 use xprober_lab::topology::Topology;
+use xprober_lab::world::Lab;
 
 const MS: Duration = Duration::from_millis(1);
 const DELAY: Duration = Duration::from_millis(500);
@@ -289,17 +290,26 @@ fn written(seconds: i64) -> WriteRequest {
     }
 }
 
+/// A receiver, a judge before it, and the URL to write to.
+fn judged_receiver(lab: &Lab) -> (Receiver, Judge, String) {
+    let receiver = Receiver::start(lab.hub().namespace()).unwrap();
+    let behind = format!("http://127.0.0.1:{}", receiver.port());
+    let judge = Judge::start(lab.hub().namespace(), 0, &behind, 1).unwrap();
+    let url = format!("http://127.0.0.1:{}/api/v1/write", judge.port());
+    (receiver, judge, url)
+}
+
+/// Where the tests' own requests come from.
+const SENDER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 #[test]
 fn closed_judge_has_entered_what_was_on_its_way() {
     in_lab(
         "closed_judge_has_entered_what_was_on_its_way",
         Topology::new(),
         async |lab| {
-            let receiver = Receiver::start(lab.hub().namespace()).unwrap();
+            let (receiver, judge, url) = judged_receiver(lab);
             receiver.set(Answer::Late(2 * QUICK));
-            let behind = format!("http://127.0.0.1:{}", receiver.port());
-            let judge = Judge::start(lab.hub().namespace(), 0, &behind, 1).unwrap();
-            let url = format!("http://127.0.0.1:{}/api/v1/write", judge.port());
             let request = written(10);
             let sent = async {
                 let sent = remote_write::send(&url, Spelling::V1Snappy, &request, 10 * QUICK).await;
@@ -327,10 +337,7 @@ fn judge_keeps_what_a_sender_gave_up_before_what_it_sends_next() {
         "judge_keeps_what_a_sender_gave_up_before_what_it_sends_next",
         Topology::new(),
         async |lab| {
-            let receiver = Receiver::start(lab.hub().namespace()).unwrap();
-            let behind = format!("http://127.0.0.1:{}", receiver.port());
-            let judge = Judge::start(lab.hub().namespace(), 0, &behind, 1).unwrap();
-            let url = format!("http://127.0.0.1:{}/api/v1/write", judge.port());
+            let (receiver, judge, url) = judged_receiver(lab);
             let (given_up, next) = (written(10), written(20));
             let send = |request| remote_write::send(&url, Spelling::V1Snappy, request, 40 * QUICK);
             receiver.set(Answer::Late(4 * QUICK));
@@ -339,6 +346,7 @@ fn judge_keeps_what_a_sender_gave_up_before_what_it_sends_next() {
                 came = receiver.wait_for(1, 40 * QUICK) => came.unwrap(),
             };
             receiver.set(Answer::status(204));
+            judge.gone(SENDER).await.unwrap();
             assert_eq!(send(&next).await.unwrap().status.as_u16(), 204);
             let seen = judge.account(|account| (account.taken, account.breaches.clone()));
             assert_eq!(seen, (2, Vec::new()), "the first was entered first");
@@ -354,20 +362,16 @@ fn sender_is_gone_when_its_last_connection_is() {
         "sender_is_gone_when_its_last_connection_is",
         Topology::new(),
         async |lab| {
-            let receiver = Receiver::start(lab.hub().namespace()).unwrap();
+            let (receiver, judge, url) = judged_receiver(lab);
             receiver.set(Answer::Late(1000 * QUICK));
-            let behind = format!("http://127.0.0.1:{}", receiver.port());
-            let judge = Judge::start(lab.hub().namespace(), 0, &behind, 1).unwrap();
-            let url = format!("http://127.0.0.1:{}/api/v1/write", judge.port());
-            let sender = IpAddr::from([127, 0, 0, 1]);
-            judge.gone(sender).await.unwrap();
+            judge.gone(SENDER).await.unwrap();
             let request = written(10);
             let mut sent = Box::pin(remote_write::send(&url, Spelling::V1Snappy, &request, 1000 * QUICK));
             tokio::select! {
                 _ = &mut sent => panic!("nobody answers"),
                 came = receiver.wait_for(1, 40 * QUICK) => came.unwrap(),
             };
-            let mut gone = Box::pin(judge.gone(sender));
+            let mut gone = Box::pin(judge.gone(SENDER));
             assert!(futures_util::poll!(&mut gone).is_pending());
             drop(sent);
             gone.await.unwrap();
@@ -383,13 +387,10 @@ fn judge_passes_on_what_it_does_not_disturb_and_enters_what_was_taken() {
         "judge_passes_on_what_it_does_not_disturb_and_enters_what_was_taken",
         Topology::new(),
         async |lab| {
-            let receiver = Receiver::start(lab.hub().namespace()).unwrap();
-            let behind = format!("http://127.0.0.1:{}", receiver.port());
-            let judge = Judge::start(lab.hub().namespace(), 0, &behind, 1).unwrap();
-            let url = format!("http://127.0.0.1:{}/api/v1/write", judge.port());
+            let (receiver, judge, url) = judged_receiver(lab);
             let send = async |seconds| {
                 // Each is a request of its own here, none an attempt that came again.
-                judge.forget(IpAddr::from([127, 0, 0, 1]));
+                judge.forget(SENDER);
                 let sent = remote_write::send(&url, Spelling::V1Snappy, &written(seconds), 10 * QUICK).await;
                 sent.map(|fetched| fetched.status.as_u16()).ok()
             };

@@ -1,17 +1,15 @@
 //! An agent of a run, which is ended and started again.
 
 use std::net::IpAddr;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
+use super::READY_LIMIT;
 use super::life::{End, Life, Totals};
 use super::script::Ending;
 use crate::error::LabError;
 use crate::process::{Process, ProcessPlan};
 use crate::topology::HostPlan;
 use crate::world::Lab;
-
-/// Time for it to say that it has started.
-const READY_LIMIT: Duration = Duration::from_secs(30);
 
 /// An agent's runs.
 #[derive(Debug)]

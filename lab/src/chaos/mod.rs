@@ -24,3 +24,8 @@ pub mod scene;
 pub mod verdict;
 
 pub mod run;
+
+use std::time::Duration;
+
+/// Time for a program to be ready.
+const READY_LIMIT: Duration = Duration::from_secs(30);

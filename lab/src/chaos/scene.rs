@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::READY_LIMIT;
 use super::agent::{Agent, now_millis};
 use super::pushing::{Histograms, INTERVAL_MILLIS, Pushing, Queue};
 use super::script::{Ending, Step};
@@ -26,8 +27,6 @@ const JUDGE_PORT: u16 = 10_002;
 const PLANNER_PORT: u16 = 10_003;
 const PLANNER_WEB_PORT: u16 = 10_004;
 const PORTS: u16 = 100;
-/// Time for a program to be ready.
-const READY_LIMIT: Duration = Duration::from_secs(30);
 /// Time for an agent to catch up that found nobody for a while: the back-off that a step lets grow, and some.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(5);
 /// Between two looks at something that has no way to call us.
