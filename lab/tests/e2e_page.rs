@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use xprober_lab::browser::protocol::Noted;
 use xprober_lab::browser::{Browser, Device};
+use xprober_lab::promql::Sample;
 use xprober_lab::servers::http::Behaviour;
 use xprober_lab::stack::{Database, Stack, StackPlan, measured_regions, planner_url};
 use xprober_lab::testing::in_lab;
@@ -30,6 +32,8 @@ const BUCKET: f64 = 1.26;
 const BUSY: f64 = 0.005;
 /// What the page rounds a time to.
 const ROUNDING: f64 = 0.006;
+/// What the page rounds a share to.
+const SHARE_ROUNDING: f64 = 0.001;
 
 const SLOW: [&str; 2] = ["region-a", "region-b"];
 const LOSSY: [&str; 2] = ["region-b", "region-c"];
@@ -71,7 +75,32 @@ struct Cell {
     note: String,
 }
 
+/// Region that sends and region that answers.
+type Pair = (String, String);
+
+/// The least and the greatest value of each pair.
+type Ranges = BTreeMap<Pair, [f64; 2]>;
+
+/// Probes of a pair since the start.
+#[derive(Debug, Clone, Copy)]
+struct Totals {
+    lost: f64,
+    all: f64,
+}
+
+impl Totals {
+    /// The shares that can be lost of so many probes when each is with that probability: five standard deviations.
+    fn likely(self, probability: f64) -> RangeInclusive<f64> {
+        let deviation = 5.0 * (probability * (1.0 - probability) / self.all).sqrt();
+        probability - deviation..=probability + deviation
+    }
+}
+
 impl Cell {
+    fn pair(&self) -> Pair {
+        (self.source.clone(), self.target.clone())
+    }
+
     fn is(&self, pair: [&str; 2]) -> bool {
         pair == [self.source.as_str(), self.target.as_str()] || pair == [self.target.as_str(), self.source.as_str()]
     }
@@ -124,7 +153,7 @@ fn disturb(lab: &Lab) {
 }
 
 /// Holds the cells with round-trip times against the WAN and what the rules recorded.
-fn assert_round_trips(lab: &Lab, cells: &[Cell], recorded: &BTreeMap<(String, String), [f64; 2]>) {
+fn assert_round_trips(lab: &Lab, cells: &[Cell], recorded: &Ranges) {
     for cell in cells {
         let told = format!("{cell:?}");
         if cell.is(CUT) {
@@ -139,7 +168,7 @@ fn assert_round_trips(lab: &Lab, cells: &[Cell], recorded: &BTreeMap<(String, St
         let measured = seconds(&cell.value);
         assert!(measured > emulated / BUCKET, "{told}, the WAN emulates {emulated} s");
         // On a busy machine the slowest probes are slower than the WAN, and how much the store knows.
-        let [least, most] = recorded[&(cell.source.clone(), cell.target.clone())];
+        let [least, most] = recorded[&cell.pair()];
         assert!(
             (least * (1.0 - ROUNDING)..=most * (1.0 + ROUNDING)).contains(&measured),
             "{told}, the store has {least} s to {most} s"
@@ -158,18 +187,25 @@ fn assert_round_trips(lab: &Lab, cells: &[Cell], recorded: &BTreeMap<(String, St
     }
 }
 
-fn assert_losses(cells: &[Cell]) {
+/// Holds the cells with losses against what the rules recorded, and what the store holds of each pair against the WAN.
+fn assert_losses(cells: &[Cell], recorded: &Ranges, totals: &BTreeMap<Pair, Totals>) {
     for cell in cells {
-        let lost = percent(&cell.value);
+        let shown = percent(&cell.value) / 100.0;
+        let [least, most] = recorded[&cell.pair()];
+        assert!(
+            (least - SHARE_ROUNDING..=most + SHARE_ROUNDING).contains(&shown),
+            "{cell:?}, the store has {least} to {most}"
+        );
+        let total = totals[&cell.pair()];
         let expected = if cell.is(CUT) {
-            100.0..=100.0
+            1.0..=1.0
         } else if cell.is(LOSSY) {
-            // 19 % of some 240 probes in a minute, within five standard deviations.
-            6.0..=32.0
+            total.likely(1.0 - (1.0 - LOSS) * (1.0 - LOSS))
         } else {
-            0.0..=1.0
+            0.0..=0.01
         };
-        assert!(expected.contains(&lost), "{cell:?}");
+        let lost = total.lost / total.all;
+        assert!(expected.contains(&lost), "{cell:?} {total:?}, expected {expected:?}");
     }
 }
 
@@ -275,25 +311,44 @@ async fn start(lab: &Lab, database: Database) -> (Stack, Browser) {
     (stack, browser)
 }
 
-/// The least and the greatest 99th percentile that was recorded for each pair while the page was up.
-async fn recorded(stack: &Stack) -> BTreeMap<(String, String), [f64; 2]> {
-    let mut recorded = BTreeMap::new();
-    for (index, function) in ["min_over_time", "max_over_time"].into_iter().enumerate() {
-        let expression = format!("{function}(region_pair:xprober_rtt_seconds:p99_1m{{probe=\"icmp\"}}[2m])");
-        for sample in stack.store.client().query(&expression).await.unwrap() {
-            let key = (
-                sample.label("source_region").to_owned(),
-                sample.label("target_region").to_owned(),
-            );
-            recorded.entry(key).or_insert([sample.value; 2])[index] = sample.value;
-        }
-    }
-    recorded
+/// What an expression gives for each pair.
+async fn by_pair(stack: &Stack, expression: &str) -> BTreeMap<Pair, f64> {
+    let samples = stack.store.client().query(expression).await.unwrap();
+    let of = |sample: &Sample| {
+        let label = |name| sample.label(name).to_owned();
+        ((label("source_region"), label("target_region")), sample.value)
+    };
+    samples.iter().map(of).collect()
+}
+
+/// The least and the greatest value that was recorded for each pair while the page was up.
+async fn recorded(stack: &Stack, name: &str) -> Ranges {
+    let over_time = |function| format!("{function}_over_time({name}{{probe=\"icmp\"}}[2m])");
+    let least = by_pair(stack, &over_time("min")).await;
+    let most = by_pair(stack, &over_time("max")).await;
+    least
+        .into_iter()
+        .map(|(pair, least)| (pair.clone(), [least, most[&pair]]))
+        .collect()
+}
+
+/// Everything that became of the probes of each pair.
+async fn totals(stack: &Stack) -> BTreeMap<Pair, Totals> {
+    let sum = |more| format!("sum by (source_region, target_region) (xprober_probes_total{{probe=\"icmp\"{more}}})");
+    let lost = by_pair(stack, &sum(",outcome=~\"lost|unreachable|corrupt\"")).await;
+    // Asked later, so never fewer than those that are lost among them.
+    let all = by_pair(stack, &sum(",outcome!~\"send_error|stalled\"")).await;
+    let of = |(pair, all): (Pair, f64)| {
+        let lost = lost.get(&pair).copied().unwrap_or(0.0);
+        (pair, Totals { lost, all })
+    };
+    all.into_iter().map(of).collect()
 }
 
 async fn assert_values(lab: &Lab, stack: &Stack, browser: &mut Browser) {
     let cells_shown = cells(&browser.evaluate(CELLS).await.unwrap());
-    assert_round_trips(lab, &cells_shown, &recorded(stack).await);
+    let round_trips = recorded(stack, "region_pair:xprober_rtt_seconds:p99_1m").await;
+    assert_round_trips(lab, &cells_shown, &round_trips);
     let diagonal = "[...document.querySelectorAll('table.matrix td.same')].map((td) => td.textContent).join('')";
     assert_eq!(browser.evaluate(diagonal).await.unwrap(), "");
     assert_lines(lab, &browser.evaluate(LINES).await.unwrap());
@@ -304,7 +359,9 @@ async fn assert_values(lab: &Lab, stack: &Stack, browser: &mut Browser) {
     browser.open(link.as_str().unwrap()).await.unwrap();
     let current = "document.querySelector('.switch a[aria-current=page]').textContent";
     assert_eq!(browser.evaluate(current).await.unwrap(), "Loss");
-    assert_losses(&cells(&browser.evaluate(CELLS).await.unwrap()));
+    let cells_shown = cells(&browser.evaluate(CELLS).await.unwrap());
+    let losses = recorded(stack, "region_pair:xprober_loss:ratio_1m").await;
+    assert_losses(&cells_shown, &losses, &totals(stack).await);
 }
 
 /// How often a page was loaded, rather than asked for by its own script.
