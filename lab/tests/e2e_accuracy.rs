@@ -10,7 +10,7 @@ use xprober_lab::accuracy::run::{Options, measure};
 use xprober_lab::testing::in_lab;
 
 const OPTIONS: Options = Options {
-    seconds: 56,
+    seconds: 40,
     interval: 100,
     targets: 1000,
     write: None,

@@ -39,6 +39,12 @@ impl Case {
         self.there.latency + self.back.latency
     }
 
+    /// Longest round-trip time.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        self.rtt() + self.there.jitter + self.back.jitter
+    }
+
     /// Whether either direction varies its delay.
     #[must_use]
     pub fn has_jitter(&self) -> bool {

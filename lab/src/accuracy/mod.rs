@@ -4,7 +4,7 @@
 //! ```text
 //!  cases -> Lab (seven regions: every two of them are one case; beside them a host with 1,000 addresses, nothing injected)
 //!    stage: VictoriaMetrics, two planners, an agent per region, one agent for the 1,000 targets, a capture on each one's wire
-//!      |  (half the time, that one agent stopped for 3 s, the other half; then planners and agents end, so every window closes)
+//!      |  (half the time, that one agent stopped eight times, the other half; then planners and agents end, so every window closes)
 //!      +-> told  what the database says                \
 //!      +-> wire  what the captures saw                  +-> judge (complaints) -> report -> terminal, docs/accuracy.md
 //!      +-> the WAN's own counters                      /

@@ -31,11 +31,13 @@ pub fn text(findings: &Findings, seconds: u64, machine: &[[String; 2]]) -> Strin
         &OTHER_HEAD,
         &rows(findings, other),
     );
+    let of = &findings.crowd;
+    let each = of.stopped.as_secs_f64() / f64::from(of.stops);
     let title = format!(
-        "False loss: {} targets x 1/s, {seconds} s and a stop of 3 s",
-        findings.crowd.targets
+        "False loss: {} targets x 1/s, {seconds} s and {} stops of {each:.1} s",
+        of.targets, of.stops
     );
-    section(&title, &["what", "count"], &crowd(&findings.crowd));
+    section(&title, &["what", "count"], &crowd(of));
     section("Verdict", &["what is wrong"], &verdict(findings));
     let machine: Vec<_> = machine.iter().map(|row| row.to_vec()).collect();
     section("Measured with", &["", ""], &machine);
@@ -149,12 +151,12 @@ fn crowd(crowd: &Crowd) -> Vec<Vec<String>> {
             format!("{least}, {most}"),
         ],
         vec![
-            "agent stopped for".to_owned(),
+            "agent stopped for, in all".to_owned(),
             format!("{:.2} s", crowd.stopped.as_secs_f64()),
         ],
         vec!["time that the agent says it stood still".to_owned(), told_stopped],
         vec![
-            "most requests within 100 ms, before and after the stop".to_owned(),
+            "most requests within 100 ms, before and after the first stop".to_owned(),
             format!("{before}, {after}"),
         ],
     ]);

@@ -22,8 +22,12 @@ use crate::error::LabError;
 use crate::wan::control::PathCounts;
 use crate::world::Lab;
 
-/// How long the agent of the many targets is stopped.
-const STOP: Duration = Duration::from_secs(3);
+/// How long the agent of the many targets is stopped each time: longer than any window is open.
+const STOP: Duration = Duration::from_millis(2_200);
+/// How often: each time it is caught at another of its steps.
+const STOPS: u32 = 8;
+/// How long it runs in between.
+const RUN: Duration = Duration::from_millis(1_337);
 /// The window in which departures are counted.
 const BURST_WINDOW: Duration = Duration::from_millis(100);
 /// Decides the WAN's dice; which packet gets which number still depends on the order in which they come.
@@ -94,7 +98,7 @@ pub async fn measure(lab: &Lab, options: &Options, tolerance: &Tolerance) -> Res
     ));
     let half = Duration::from_secs(options.seconds) / 2;
     tokio::time::sleep(half).await;
-    let stopped = stop_for_a_while(&stage).await?;
+    let stopped = stop_now_and_then(&stage).await?;
     tokio::time::sleep(half).await;
     let wires = stage.finish().await?;
     let told = told::read(&stage.client()).await?;
@@ -139,22 +143,24 @@ fn complaints(findings: &Findings, wires: &BTreeMap<String, Captured>, tolerance
     wrong
 }
 
-/// Stops the agent of the many targets; answers from when to when, on the wall clock as captures stamp it.
-async fn stop_for_a_while(stage: &Stage) -> Result<Stopped, LabError> {
+/// Stops the agent of the many targets some times; answers since when, on the wall clock as captures stamp it, and how long.
+async fn stop_now_and_then(stage: &Stage) -> Result<Stopped, LabError> {
     let at = std::time::SystemTime::now()
         .duration_since(std::time::SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
-    let start = Instant::now();
-    stage.crowd()?.freeze()?;
-    tokio::time::sleep(STOP).await;
-    stage.crowd()?.thaw()?;
-    Ok(Stopped {
-        at,
-        length: start.elapsed(),
-    })
+    let mut length = Duration::ZERO;
+    for _ in 0..STOPS {
+        let start = Instant::now();
+        stage.crowd()?.freeze()?;
+        tokio::time::sleep(STOP).await;
+        stage.crowd()?.thaw()?;
+        length += start.elapsed();
+        tokio::time::sleep(RUN).await;
+    }
+    Ok(Stopped { at, length })
 }
 
-/// When and how long an agent was stopped.
+/// Since when and how long an agent was stopped.
 #[derive(Debug, Clone, Copy)]
 struct Stopped {
     at: Duration,
@@ -232,6 +238,7 @@ fn crowd(
             .cloned()
             .unwrap_or_default(),
         wire: observe(packets, &peers),
+        stops: STOPS,
         stopped: stopped.length,
         told_stopped,
         bursts: [before, after].map(|part| most_within(part, BURST_WINDOW)),

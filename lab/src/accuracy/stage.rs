@@ -209,11 +209,11 @@ fn crowd_file(targets: &[std::net::Ipv4Addr]) -> String {
     text
 }
 
-/// The agents' settings: as shipped but for their limits.
+/// The agents' settings: as shipped but for their limits, and for the time that a busy lab may take to say where they are.
 fn agent_file(lab: &Lab, interval: Duration, targets: usize) -> Result<PathBuf, LabError> {
     let file = lab.work().join("agent.yml");
     let limits = format!(
-        "limits: {{max_probes_per_second: {}, min_interval: {}ms}}\n",
+        "limits: {{max_probes_per_second: {}, min_interval: {}ms}}\nmetadata: {{timeout: 10s}}\n",
         (2 * targets).max(2000),
         interval.as_millis()
     );

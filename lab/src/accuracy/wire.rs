@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!  request       timeout          window closes
-//!    |--- in time --|---- late ------|--- silent ...      a reply within SLACK of an edge is doubtful: the capture and the
-//!                                                         agent's socket do not stamp at the same moment
+//!    |--- in time --|---- late ------|--- doubtful ...     so is a reply within SLACK of an edge: the capture and the agent's
+//!                                                         socket do not stamp at the same moment, and a window may close
+//!                                                         late
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,11 +31,11 @@ pub struct Wire {
     pub in_time: u64,
     /// Answered whole after the timeout, before the window closed.
     pub late: u64,
-    /// No answer before the window closed.
+    /// No answer.
     pub silent: u64,
     /// Only answered with a payload that is not the request's.
     pub damaged: u64,
-    /// Answered within a hair's breadth of an edge.
+    /// Answered within a hair's breadth of an edge, or after the window, when the agent may still have looked.
     pub doubtful: u64,
     /// Further copies of whole answers.
     pub copies: u64,
@@ -42,6 +43,8 @@ pub struct Wire {
     pub overtaking: u64,
     /// Mean round-trip time of those in time, seconds; none if there were none.
     pub rtt: Option<f64>,
+    /// Longest round-trip time.
+    pub slowest: Duration,
     /// Mean difference between the round-trip times of consecutive requests that were answered, seconds.
     pub jitter: Option<f64>,
 }
@@ -115,13 +118,13 @@ fn summary(trips: &[Trip]) -> Wire {
                 sum += time;
             }
             Some(time) if time > TIMEOUT + SLACK && time + SLACK < WINDOW => wire.late += 1,
-            Some(time) if time > WINDOW + SLACK => wire.silent += 1,
             Some(_) => wire.doubtful += 1,
         }
     }
     wire.rtt = mean(sum.as_secs_f64(), wire.in_time);
     let times: Vec<_> = trips.iter().filter_map(Trip::time).collect();
     let differences = times.windows(2).map(|pair| pair[0].abs_diff(pair[1]).as_secs_f64());
+    wire.slowest = times.iter().copied().max().unwrap_or_default();
     wire.jitter = mean(differences.sum(), super::band::whole(times.len()).saturating_sub(1));
     wire.overtaking = overtaking(trips);
     wire
@@ -219,7 +222,7 @@ mod tests {
             wire.damaged,
             wire.doubtful,
         ];
-        assert_eq!(columns, [6, 1, 1, 2, 1, 1]);
+        assert_eq!(columns, [6, 1, 1, 1, 1, 2]);
         assert_eq!((wire.copies, wire.rtt), (1, Some(0.01)));
         assert_eq!(observe(&packets, &BTreeSet::new()), Wire::default());
     }

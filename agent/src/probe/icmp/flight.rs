@@ -144,7 +144,7 @@ impl Flights {
         let slot = self.free_slot()?;
         self.counter = self.counter.wrapping_add(1);
         let number = (self.counter << 16) | u64::from(slot);
-        let window = target.timeout + target.timeout.min(MAX_GRACE);
+        let window = window(target.timeout);
         let closes = sent.at + window;
         let flight = Flight {
             target,
@@ -176,9 +176,16 @@ impl Flights {
             number: Some(number),
             to: None,
         };
-        if let Some(flight) = self.find(&key) {
-            flight.sent = departed.sent;
-            flight.left = departed.left;
+        let Some(flight) = self.find(&key) else { return };
+        let held_up = departed.sent.at.saturating_duration_since(flight.sent.at);
+        flight.sent = departed.sent;
+        flight.left = departed.left;
+        if held_up > STALLED_AFTER {
+            // Its window is as long as any other; the end that was planned no longer counts.
+            let window = window(flight.target.timeout);
+            flight.closes = departed.sent.at + window;
+            let closes = flight.closes;
+            self.windows.push(window, closes, number);
         }
     }
 
@@ -282,7 +289,7 @@ impl Flights {
         let (outcome, reason) = match flight.verdict {
             Verdict::Refused(outcome, reason) => (outcome, reason),
             Verdict::Silent => self.silence(&flight),
-            Verdict::Replied(arrival) => return judge_reply(flight, arrival),
+            Verdict::Replied(arrival) => return self.judge_reply(flight, arrival),
         };
         EchoResult {
             duplicates: flight.duplicates,
@@ -297,46 +304,61 @@ impl Flights {
             None => (Outcome::Lost, None),
         }
     }
-}
 
-fn judge_reply(flight: Flight, arrival: Arrival) -> EchoResult {
-    let timed = round_trip(&flight, &arrival);
-    let (outcome, reason) = match &timed {
-        Err(reason) => (Outcome::Stalled, Some(*reason)),
-        Ok((rtt, _)) if *rtt <= flight.target.timeout => (Outcome::Ok, None),
-        Ok(_) => (Outcome::Late, None),
-    };
-    let timed = timed.ok();
-    EchoResult {
-        rtt: timed.map(|(rtt, _)| rtt),
-        stamp: timed.map_or(Stamp::User, |(_, stamp)| stamp),
-        reply_ttl: arrival.ttl,
-        duplicates: flight.duplicates,
-        ..EchoResult::failed(flight.target, outcome, reason)
-    }
-}
-
-/// From kernel to kernel where both stamps are there, else from our own send; the error says why there is no time.
-fn round_trip(flight: &Flight, arrival: &Arrival) -> Result<(Duration, Stamp), Reason> {
-    let until_read = arrival.read.at.saturating_duration_since(flight.sent.at);
-    let Some(arrived) = arrival.stamp else {
-        if arrival.behind > STALLED_AFTER {
-            return Err(Reason::Gap);
+    fn judge_reply(&self, flight: Flight, arrival: Arrival) -> EchoResult {
+        let timed = self.round_trip(&flight, &arrival);
+        let (outcome, reason) = match &timed {
+            Err(reason) => (Outcome::Stalled, Some(*reason)),
+            Ok((rtt, _)) if *rtt <= flight.target.timeout => (Outcome::Ok, None),
+            Ok(_) => (Outcome::Late, None),
+        };
+        let timed = timed.ok();
+        EchoResult {
+            rtt: timed.map(|(rtt, _)| rtt),
+            stamp: timed.map_or(Stamp::User, |(_, stamp)| stamp),
+            reply_ttl: arrival.ttl,
+            duplicates: flight.duplicates,
+            ..EchoResult::failed(flight.target, outcome, reason)
         }
-        return Ok((until_read, Stamp::User));
-    };
-    if arrival.read.step_since(&flight.sent) > SLEW + until_read / 1000 {
-        return Err(Reason::ClockStep);
     }
-    let Some(left) = flight.left else {
-        let at = arrival.read.instant_of(arrived).unwrap_or(arrival.read.at);
-        return Ok((at.saturating_duration_since(flight.sent.at), Stamp::User));
-    };
-    match arrived.since(left) {
-        // It cannot have taken longer than until we read it.
-        Some(rtt) if rtt <= until_read + SLEW => Ok((rtt, Stamp::Kernel)),
-        Some(_) | None => Err(Reason::ClockStep),
+
+    /// From kernel to kernel where both stamps are there, else from our own send; the error says why there is no time.
+    fn round_trip(&self, flight: &Flight, arrival: &Arrival) -> Result<(Duration, Stamp), Reason> {
+        let until_read = arrival.read.at.saturating_duration_since(flight.sent.at);
+        let Some(arrived) = arrival.stamp else {
+            if arrival.behind > STALLED_AFTER || self.left_in_a_gap(flight) {
+                return Err(Reason::Gap);
+            }
+            return Ok((until_read, Stamp::User));
+        };
+        if arrival.read.step_since(&flight.sent) > SLEW + until_read / 1000 {
+            return Err(Reason::ClockStep);
+        }
+        let Some(left) = flight.left else {
+            if self.left_in_a_gap(flight) {
+                return Err(Reason::Gap);
+            }
+            let at = arrival.read.instant_of(arrived).unwrap_or(arrival.read.at);
+            return Ok((at.saturating_duration_since(flight.sent.at), Stamp::User));
+        };
+        match arrived.since(left) {
+            // It cannot have taken longer than until we read it.
+            Some(rtt) if rtt <= until_read + SLEW => Ok((rtt, Stamp::Kernel)),
+            Some(_) | None => Err(Reason::ClockStep),
+        }
     }
+
+    /// Tells whether we were stopped around the moment at which we read the clock and sent the echo: then our clock does not
+    /// tell when it left.
+    fn left_in_a_gap(&self, flight: &Flight) -> bool {
+        let around = |fault: &Fault| (fault.from..fault.to).contains(&flight.sent.at) && fault.reason == Reason::Gap;
+        self.faults.iter().any(around)
+    }
+}
+
+/// How long an echo is waited for.
+fn window(timeout: Duration) -> Duration {
+    timeout + timeout.min(MAX_GRACE)
 }
 
 #[cfg(test)]

@@ -208,15 +208,19 @@ impl EchoSocket for PortableSocket {
         self.pending.push(event);
     }
 
-    fn receive(&mut self, events: &mut Vec<EchoEvent>) {
+    fn receive(&mut self, events: &mut Vec<EchoEvent>) -> bool {
         events.append(&mut self.pending);
+        let mut all = true;
         for family in self.families.iter_mut() {
-            for _ in 0..BATCH {
-                let Some(event) = family.receive().now_or_never() else {
-                    break;
-                };
+            let mut room = BATCH;
+            while room > 0
+                && let Some(event) = family.receive().now_or_never()
+            {
                 events.extend(event);
+                room -= 1;
             }
+            all &= room > 0;
         }
+        all
     }
 }

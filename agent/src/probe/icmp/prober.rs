@@ -46,7 +46,12 @@ pub struct Prober<S> {
     results: Vec<EchoResult>,
     counters: EngineCounters,
     warned: HashMap<&'static str, (Instant, u64)>,
+    /// When replies were last taken.
     looked: Instant,
+    /// What had come back by then has been taken: windows that ended before may close.
+    complete: Instant,
+    /// The last moment at which this thread is known to have run.
+    ran: Instant,
     close_at: Instant,
 }
 
@@ -65,6 +70,8 @@ impl<S: EchoSocket> Prober<S> {
             counters: EngineCounters::default(),
             warned: HashMap::new(),
             looked: now,
+            complete: now,
+            ran: now,
             close_at: now + CLOSE_EVERY,
         }
     }
@@ -115,13 +122,17 @@ impl<S: EchoSocket> Prober<S> {
         self.receive(behind);
     }
 
-    /// Notes for how long we did not run although we should have; answers with that time.
+    /// Notes for how long we slept although we should have run; answers with that time.
     pub fn check(&mut self, expected: Option<Instant>) -> Duration {
         let now = Instant::now();
-        let behind = expected.map_or(Duration::ZERO, |expected| now.saturating_duration_since(expected));
-        if let Some(expected) = expected
-            && behind > STALLED_AFTER
-        {
+        self.behind(expected.unwrap_or(now), now)
+    }
+
+    /// Takes note that we ran at `now`, and of a gap where that is much later than `expected`; answers with the time between.
+    fn behind(&mut self, expected: Instant, now: Instant) -> Duration {
+        self.ran = now;
+        let behind = now.saturating_duration_since(expected);
+        if behind > STALLED_AFTER {
             self.counters.gaps += 1;
             self.counters.gap_time += behind;
             self.flights.fault(expected, now, Reason::Gap);
@@ -130,12 +141,14 @@ impl<S: EchoSocket> Prober<S> {
     }
 
     /// Closes windows, now and then, and tells what came of them.
+    ///
+    /// None closes before replies were taken after its end: this thread may have been stopped since it last took any.
     pub fn close(&mut self, now: Instant) -> Vec<Event> {
         if now < self.close_at {
             return Vec::new();
         }
         self.close_at = now + CLOSE_EVERY;
-        while let Some(result) = self.flights.close(now) {
+        while let Some(result) = self.flights.close(self.complete) {
             let unstamped = result.rtt.is_some() && result.stamp != self.socket.stamp();
             self.counters.unstamped += u64::from(unstamped);
             self.results.push(result);
@@ -203,8 +216,14 @@ impl<S: EchoSocket> Prober<S> {
 
     fn receive(&mut self, behind: Duration) {
         let mut arrived = std::mem::take(&mut self.arrived);
-        self.socket.receive(&mut arrived);
+        let begin = Instant::now();
+        let all = self.socket.receive(&mut arrived);
         let now = Instant::now();
+        // Stopped while it sent or received: what was read may have waited for so long.
+        let behind = self.behind(self.ran, now).max(behind);
+        if all {
+            self.complete = begin;
+        }
         for event in arrived.drain(..) {
             match event {
                 EchoEvent::Left { key, at } => self.flights.left(&key, at),
@@ -222,3 +241,6 @@ impl<S: EchoSocket> Prober<S> {
         self.arrived = arrived;
     }
 }
+
+#[cfg(test)]
+mod tests;

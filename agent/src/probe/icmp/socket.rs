@@ -82,6 +82,6 @@ pub trait EchoSocket: Send {
     /// Waits until something has come back that has to be looked at at once; for ever where the kernel keeps the time.
     fn wait(&mut self) -> impl Future<Output = ()> + Send;
 
-    /// Adds everything that has come back to `events`.
-    fn receive(&mut self, events: &mut Vec<EchoEvent>);
+    /// Adds what has come back to `events`; tells whether that is everything.
+    fn receive(&mut self, events: &mut Vec<EchoEvent>) -> bool;
 }

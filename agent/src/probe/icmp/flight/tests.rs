@@ -116,6 +116,48 @@ fn a_reply_is_in_time_up_to_the_timeout_and_late_until_the_window_closes() {
 }
 
 #[test]
+fn an_echo_that_left_late_is_waited_for_as_long_as_any_other() {
+    let mut one = One::departed();
+    let sent = one.after_ms(3_000);
+    one.flights.sent(one.number, Departed { sent, left: None });
+    assert!(one.flights.close(one.sent.at + TIMEOUT * 2).is_none(), "still open");
+    one.reply(whole(one.number), 3_010);
+    let one = One { sent, ..one };
+    assert_eq!(one.close(), (Outcome::Ok, Some(Duration::from_millis(10)), 0));
+}
+
+#[test]
+fn our_own_clock_does_not_tell_when_an_echo_left_during_a_gap() {
+    let gap = (Outcome::Stalled, Some(Reason::Gap));
+    let ok = (Outcome::Ok, None);
+    for (left_by_kernel, stamped, from, expected) in [
+        (false, false, 0, gap),
+        (false, true, 0, gap),
+        (true, true, 0, ok),
+        // The gap began after it had left.
+        (false, true, 1, ok),
+    ] {
+        let mut one = One::departed();
+        let (sent, arrived) = (one.sent, one.after_ms(20));
+        let left = left_by_kernel.then_some(sent.wall);
+        one.flights.sent(one.number, Departed { sent, left });
+        one.flights
+            .fault(one.after_ms(from).at, one.after_ms(150).at, Reason::Gap);
+        let arrival = Arrival {
+            stamp: stamped.then_some(arrived.wall),
+            ..read_at(one.after_ms(160))
+        };
+        one.flights.reply(&key(one.number), whole(one.number), arrival);
+        let result = one.close_whole();
+        assert_eq!(
+            (result.outcome, result.reason),
+            expected,
+            "{left_by_kernel} {stamped} {from}"
+        );
+    }
+}
+
+#[test]
 fn silence_is_loss() {
     assert_eq!(One::departed().close(), (Outcome::Lost, None, 0));
 }
@@ -271,7 +313,7 @@ fn silence_during_a_fault_of_ours_is_no_loss_and_silence_before_or_after_is() {
         assert_eq!(result.reason.is_some(), outcome == Outcome::Stalled);
     }
     let mut one = One::departed();
-    let (from, to) = (one.sent.at, one.after_ms(300).at);
+    let (from, to) = (one.after_ms(1).at, one.after_ms(300).at);
     one.flights.fault(from, to, Reason::Gap);
     one.reply(whole(one.number), 20);
     assert_eq!(one.close().0, Outcome::Ok, "a reply that was seen counts");

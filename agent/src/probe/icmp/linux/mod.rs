@@ -128,7 +128,7 @@ impl EchoSocket for LinuxSocket {
     }
 
     fn send(&mut self, echoes: &[Echo<'_>], departures: &mut Vec<Departure>) {
-        let start = Reading::now();
+        let mut start = Reading::now();
         for family in self.families.iter_mut() {
             if echoes.iter().any(|echo| echo.to.is_ipv4() == family.v4) {
                 family.begin(start.at);
@@ -136,7 +136,7 @@ impl EchoSocket for LinuxSocket {
         }
         let mut now = Wall::now();
         let sent = echoes.iter().map(|echo| match self.families.of(echo.to.is_ipv4()) {
-            Some(family) => family.send(echo, &start, &mut now),
+            Some(family) => family.send(echo, &mut start, &mut now),
             None => Err(io::ErrorKind::Unsupported.into()),
         });
         departures.extend(sent);
@@ -146,7 +146,7 @@ impl EchoSocket for LinuxSocket {
         std::future::pending()
     }
 
-    fn receive(&mut self, events: &mut Vec<EchoEvent>) {
+    fn receive(&mut self, events: &mut Vec<EchoEvent>) -> bool {
         for family in self.families.iter_mut() {
             if family.used.is_none_or(|used| used.elapsed() >= IN_USE_FOR) {
                 continue;
@@ -158,5 +158,6 @@ impl EchoSocket for LinuxSocket {
                 events.push(EchoEvent::Dropped(dropped));
             }
         }
+        true
     }
 }

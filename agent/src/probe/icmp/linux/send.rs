@@ -61,8 +61,8 @@ impl Family {
     }
 
     /// Sends one echo at `now`, by the clock of the kernel's stamps; `start` is a moment shortly before. Moves `now` to the
-    /// end of the call.
-    pub(super) fn send(&mut self, echo: &Echo<'_>, start: &Reading, now: &mut Wall) -> Departure {
+    /// end of the call, and `start`, too, where the call took long.
+    pub(super) fn send(&mut self, echo: &Echo<'_>, start: &mut Reading, now: &mut Wall) -> Departure {
         self.prepare(echo)?;
         let stamped = self.departures.watch.asks_kernel(start.at);
         self.stamp_departures(stamped)?;
@@ -80,8 +80,13 @@ impl Family {
         if self.departures.watch.checks() {
             self.remember(echo.number, before);
         }
+        let sent = start.at_wall(before);
+        if took > DISTURBED {
+            *start = Reading::now();
+            *now = start.wall;
+        }
         Ok(Departed {
-            sent: start.at_wall(before),
+            sent,
             left: (!stamped && took <= DISTURBED).then_some(before),
         })
     }
