@@ -40,11 +40,22 @@ impl Agent {
     pub(super) async fn start(&mut self, lab: &Lab) -> Result<(), LabError> {
         self.lives.push(Life {
             begun: now_millis(),
+            started: i64::MAX,
             ended: i64::MAX,
             end: End::Alive,
         });
         let process = self.process.insert(Process::start(lab.host(&self.name)?, &self.plan)?);
-        process.wait_log("agent started", READY_LIMIT).await
+        process.wait_log("agent started", READY_LIMIT).await?;
+        if let Some(life) = self.lives.last_mut() {
+            life.started = now_millis();
+        }
+        Ok(())
+    }
+
+    /// Whether the last run was told to end and left something in its queue.
+    pub(super) fn left_some(&self) -> bool {
+        let end = self.lives.last().map(|life| life.end);
+        matches!(end, Some(End::Stopped(Some(totals))) if totals.left > 0)
     }
 
     /// When the last run began, in milliseconds since 1970.

@@ -47,6 +47,8 @@ pub enum End {
 pub struct Life {
     /// Before its start.
     pub begun: i64,
+    /// When it had started.
+    pub started: i64,
     /// When it was killed, or had ended.
     pub ended: i64,
     /// How.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::judge::task::SENDER_TIMEOUT;
+
 /// Time between two snapshots of an agent.
 const INTERVAL: Duration = Duration::from_secs(2);
 /// The same in milliseconds.
@@ -70,9 +72,10 @@ impl Pushing {
         };
         format!(
             "push: {{interval: {}s, max_samples_per_request: {}}}\n\
-             remote_write: {{timeout: 2s, protocol: {protocol}, histograms: {histograms}}}\ndrain_timeout: 3s\n",
+             remote_write: {{timeout: {}s, protocol: {protocol}, histograms: {histograms}}}\ndrain_timeout: 3s\n",
             INTERVAL.as_secs(),
-            self.max_samples
+            self.max_samples,
+            SENDER_TIMEOUT.as_secs()
         )
     }
 }

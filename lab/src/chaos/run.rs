@@ -156,7 +156,7 @@ async fn play(lab: &Lab, options: &Options, kind: Kind, number: u16, seed: u64) 
             late.join(", ")
         ));
     }
-    scene.stop_agents().await?;
+    scene.stop_agents(lab).await?;
     scene.receiver.flush().await?;
     let report = judge(&scene, steps.len(), complaints).await?;
     scene.stop().await?;

@@ -62,7 +62,7 @@ pub fn check_lives(agent: &str, lives: &[Life], series: &[(&[Label], &Points)]) 
         let Some((snapshot, sealed)) = last_of("xprober_agent_samples_sealed_total", series, life.begun, until) else {
             match life.end {
                 // Killed before its first snapshot was sealed.
-                End::Killed if life.ended - life.begun <= MAX_LOST_MILLIS => findings.lost_flushes += 1,
+                End::Killed if life.ended - life.started <= MAX_LOST_MILLIS => findings.lost_flushes += 1,
                 // Told to end before it had anything to seal, and says so.
                 End::Stopped(Some(Totals {
                     sealed: 0, dropped: 0, ..
@@ -216,7 +216,12 @@ mod tests {
     fn complaints(end: End, ended: i64, without: Option<i64>) -> Vec<String> {
         let (sealed, sealed_points, up, mut up_points) = agent();
         without.map(|at| up_points.remove(&at));
-        let life = Life { begun: 0, ended, end };
+        let life = Life {
+            begun: 0,
+            started: 0,
+            ended,
+            end,
+        };
         check_lives("vm1", &[life], &[(&sealed, &sealed_points), (&up, &up_points)]).complaints
     }
 
@@ -250,7 +255,16 @@ mod tests {
     fn a_run_that_was_killed_at_once_owes_nothing_and_a_longer_one_does() {
         let check = |ended| {
             let end = End::Killed;
-            check_lives("vm1", &[Life { begun: 0, ended, end }], &[])
+            check_lives(
+                "vm1",
+                &[Life {
+                    begun: 0,
+                    started: 0,
+                    ended,
+                    end,
+                }],
+                &[],
+            )
         };
         assert_eq!((check(3_000).lost_flushes, check(3_000).complaints.len()), (1, 0));
         assert_eq!(check(6_000).complaints, ["vm1, run 1: nothing came of it"]);
@@ -260,7 +274,17 @@ mod tests {
     fn a_run_that_was_told_to_end_at_once_owes_what_it_sealed() {
         let check = |end| {
             let (begun, ended) = (0, 100);
-            check_lives("vm1", &[Life { begun, ended, end }], &[]).complaints
+            check_lives(
+                "vm1",
+                &[Life {
+                    begun,
+                    started: begun,
+                    ended,
+                    end,
+                }],
+                &[],
+            )
+            .complaints
         };
         assert!(check(stopped(0, 0, 0)).is_empty());
         for end in [stopped(5, 0, 0), stopped(0, 5, 0), End::Stopped(None)] {

@@ -5,11 +5,14 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use xprober_agent::push::{MAX_BACKOFF, MIN_BACKOFF};
 
 /// A gap may be that part of the one before.
 const SHRINK: f64 = 0.8;
-/// What a busy machine adds to a gap, or to the one before.
+/// What a busy machine adds to a gap.
 const SLACK: Duration = Duration::from_millis(400);
+/// What chance adds to a gap at most, as a share of it.
+const STRETCH: f64 = 1.25;
 
 /// The first look at a request.
 #[derive(Debug, Clone)]
@@ -84,7 +87,8 @@ impl Attempts {
         {
             breaches.push(format!("a gap of {gap:?} after one of {last:?}"));
         }
-        sender.gap = Some(gap);
+        // A busy machine makes it longer than it was meant; the next one is held against what was meant.
+        sender.gap = Some(gap.min(longest(before)));
         breaches
     }
 
@@ -107,6 +111,13 @@ impl Attempts {
     pub const fn gaps(&self) -> usize {
         self.gaps
     }
+}
+
+/// The longest gap after an attempt with that number: [`MIN_BACKOFF`] doubled each time, and what chance adds.
+fn longest(number: u64) -> Duration {
+    let doubled = u32::try_from(number).ok().and_then(|number| 2u32.checked_pow(number));
+    let gap = doubled.and_then(|times| MIN_BACKOFF.checked_mul(times));
+    gap.map_or(MAX_BACKOFF, |gap| gap.mul_f64(STRETCH).min(MAX_BACKOFF))
 }
 
 #[cfg(test)]
@@ -135,10 +146,22 @@ mod tests {
 
     #[test]
     fn gaps_that_shrink_are_told() {
-        assert!(fail_at(&[(0, 0), (1, 4_000), (2, 8_000)], None).is_empty());
-        assert!(fail_at(&[(0, 0), (1, 4_000), (2, 7_200)], None).is_empty());
-        let told = fail_at(&[(0, 0), (1, 4_000), (2, 6_700)], None);
+        assert!(fail_at(&[(3, 0), (4, 4_000), (5, 8_000)], None).is_empty());
+        assert!(fail_at(&[(3, 0), (4, 4_000), (5, 7_200)], None).is_empty());
+        let told = fail_at(&[(3, 0), (4, 4_000), (5, 6_700)], None);
         assert_eq!(told, ["a gap of 2.7s after one of 4s"]);
+        assert!(
+            !fail_at(&[(9, 0), (10, 60_000), (11, 70_000)], None).is_empty(),
+            "30 s, and then 10 s"
+        );
+    }
+
+    #[test]
+    fn a_gap_that_a_busy_machine_made_longer_binds_nobody() {
+        // Meant were 625 ms at most, and then 1 s.
+        assert!(fail_at(&[(0, 0), (1, 3_400), (2, 4_400)], None).is_empty());
+        let told = fail_at(&[(1, 0), (2, 3_400), (3, 3_900)], None);
+        assert_eq!(told, ["a gap of 500ms after one of 1.25s"]);
     }
 
     #[test]

@@ -31,6 +31,8 @@ use crate::wan::random::Random;
 const FORWARD_LIMIT: Duration = Duration::from_secs(10);
 /// Time for everything to end once the port is to be closed: longer than the receiver has for its last answer.
 const CLOSE_LIMIT: Duration = Duration::from_secs(15);
+/// Senders give up a request after that time; those of more patience are judged more kindly.
+pub const SENDER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A running judge.
 #[derive(Debug)]
@@ -257,8 +259,12 @@ impl Attempt {
     }
 
     fn end(&mut self, ending: Ending) {
+        self.end_at(ending, Instant::now());
+    }
+
+    fn end_at(&mut self, ending: Ending, at: Instant) {
         if let Some(begun) = self.begun.take() {
-            let (sender, at) = (self.sender, Instant::now());
+            let sender = self.sender;
             self.state
                 .account
                 .send_modify(|account| account.attempts.end(sender, begun, at, ending));
@@ -268,7 +274,10 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        self.end(Ending::Failed(None));
+        // Its sender may have left long before we notice.
+        let left = self.begun.as_ref().map(|begun| begun.at + SENDER_TIMEOUT);
+        let now = Instant::now();
+        self.end_at(Ending::Failed(None), left.map_or(now, |left| left.min(now)));
     }
 }
 
