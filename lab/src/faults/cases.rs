@@ -209,7 +209,7 @@ fn regions() -> Vec<Case> {
             240,
             vec![region("RegionSilent", &[here, from, to])],
         )
-        .watched_after(90),
+        .watched_after(180),
         Case::new(
             "region-isolated",
             Fault::RegionCutOff { pushes: true },

@@ -72,6 +72,8 @@ impl Victoria {
                 format!("-notifier.url=http://127.0.0.1:{ALERTMANAGER_PORT}"),
                 format!("-httpListenAddr=127.0.0.1:{VMALERT_PORT}"),
                 "-remoteWrite.flushInterval=500ms".to_owned(),
+                // Four times that is how long an alert outlives a pause of its rules.
+                "-rule.resendDelay=2s".to_owned(),
                 // Alerts carry the same labels as Prometheus gives them.
                 "-disableAlertgroupLabel".to_owned(),
             ],
