@@ -15,6 +15,8 @@ use crate::namespace::Namespace;
 const ECHO_REQUEST: u8 = 8;
 const ECHO_REQUEST_V6: u8 = 128;
 const PACKET_LENGTH: usize = 64;
+/// Least time that a socket is asked to wait: none at all would be forever.
+const LEAST_WAIT: Duration = Duration::from_millis(1);
 
 /// Sends echo requests one after the other from a namespace and answers each one's round-trip time; none means that
 /// nothing came back within `limit`.
@@ -52,18 +54,24 @@ fn echo(socket: &Socket, kind: u8, sequence: u16, limit: Duration) -> io::Result
     let start = Instant::now();
     socket.send(&request)?;
     loop {
-        let Some(left) = limit.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) else {
-            return Ok(None);
-        };
-        socket.set_read_timeout(Some(left))?;
+        // Once more when the limit has passed: a reply may lie there that we were too late to take.
+        let left = limit.saturating_sub(start.elapsed());
+        socket.set_read_timeout(Some(left.max(LEAST_WAIT)))?;
         let mut reply = [0; PACKET_LENGTH * 2];
         match receive(socket, &mut reply) {
-            Ok(age) if reply[6..8] == sequence.to_be_bytes() => return Ok(Some(start.elapsed().saturating_sub(age))),
-            Ok(_) => {}
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Ok(None),
-            Err(error) => return Err(error),
+            Ok(age) if reply[6..8] == sequence.to_be_bytes() => {
+                let time = start.elapsed().saturating_sub(age);
+                return Ok((time <= limit).then_some(time));
+            }
+            Err(error) if is_timeout(&error) && left.is_zero() => return Ok(None),
+            Err(error) if !is_timeout(&error) => return Err(error),
+            Ok(_) | Err(_) => {}
         }
     }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
 /// Takes a packet and answers how long ago the kernel got it, so that our own waking up is not part of the time.

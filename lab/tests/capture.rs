@@ -15,13 +15,18 @@ use xprober_lab::testing::in_lab;
 use xprober_lab::topology::Topology;
 use xprober_lab::world::Lab;
 
-const LIMIT: Duration = Duration::from_secs(2);
+/// Until something that is expected has come, also when the machine stands still for a while.
+const LIMIT: Duration = Duration::from_secs(30);
 const MS: Duration = Duration::from_millis(1);
 /// From vm1 in region-a to vm3 in region-b.
 const RTT: Duration = Duration::from_millis(10);
 /// How much quicker an echo may be: the WAN sends a little early, because sending takes time.
 const LEAD: Duration = Duration::from_micros(100);
 const ECHOES: u16 = 20;
+/// On a machine that is busy with other things some echoes are late, but hardly all of so many rounds.
+const MOST_ROUNDS: usize = 5;
+/// The kernel opens a connection once more after a second without an answer (RFC 6298, section 2), and no sooner.
+const OPENED_AGAIN: Duration = Duration::from_millis(900);
 
 fn namespace<'lab>(lab: &'lab Lab, host: &str) -> &'lab Namespace {
     lab.host(host).unwrap().namespace()
@@ -66,34 +71,46 @@ fn assert_echoes(packets: &[&Packet], client: IpAddr, at_client: bool) {
     assert_eq!(packets.len(), 2 * usize::from(ECHOES));
 }
 
+/// Captures both ends of some echoes, and answers the quickest of each family between the two packets on vm1's wire.
+fn quickest_of_a_round(lab: &Lab) -> [Duration; 2] {
+    let near = Capture::start(namespace(lab, "vm1"), "eth0", Filter::Everything).unwrap();
+    let far = Capture::start(namespace(lab, "vm3"), "eth0", Filter::Everything).unwrap();
+    let own = ["vm1", "vm3"].map(|host| Capture::start(namespace(lab, host), "eth0", Filter::OwnEchoes).unwrap());
+    for to in addresses(lab, "vm3") {
+        let measured = echo::ping(namespace(lab, "vm1"), to, ECHOES, LIMIT).unwrap();
+        assert!(measured.iter().all(Option::is_some), "{measured:?}");
+    }
+    let (near, far) = (whole(near), whole(far));
+    let trips = round_trips(&near);
+    let [from_v4, from_v6] = addresses(lab, "vm1");
+    let [to_v4, to_v6] = addresses(lab, "vm3");
+    let quickest = [(from_v4, to_v4), (from_v6, to_v6)].map(|(from, to)| {
+        assert_echoes(&echoes_between(&near, from, to), from, true);
+        assert_echoes(&echoes_between(&far, from, to), from, false);
+        let times: Vec<_> = (1..=ECHOES)
+            .map(|sequence| trips[&EchoKey::new(to, sequence, &[])].time().unwrap())
+            .collect();
+        assert!(times.iter().all(|time| *time + LEAD >= RTT), "{times:?}");
+        times.into_iter().min().unwrap()
+    });
+    assert_eq!(round_trips(&far), [].into());
+    // All that vm1 saw are its own echoes, and vm3 has none.
+    assert_eq!(own.map(whole), [near, Vec::new()]);
+    quickest
+}
+
 #[test]
 fn both_ends_see_every_echo_and_the_time_between_is_that_of_the_matrix() {
     in_lab(
         "both_ends_see_every_echo_and_the_time_between_is_that_of_the_matrix",
         Topology::demo(),
         async |lab| {
-            let near = Capture::start(namespace(lab, "vm1"), "eth0", Filter::Everything).unwrap();
-            let far = Capture::start(namespace(lab, "vm3"), "eth0", Filter::Everything).unwrap();
-            let own =
-                ["vm1", "vm3"].map(|host| Capture::start(namespace(lab, host), "eth0", Filter::OwnEchoes).unwrap());
-            for to in addresses(lab, "vm3") {
-                let measured = echo::ping(namespace(lab, "vm1"), to, ECHOES, LIMIT).unwrap();
-                assert!(measured.iter().all(Option::is_some), "{measured:?}");
+            let mut rounds = Vec::new();
+            let is_quick = |family: usize, rounds: &[[Duration; 2]]| rounds.iter().any(|one| one[family] < RTT + MS);
+            while !(is_quick(0, &rounds) && is_quick(1, &rounds)) {
+                assert!(rounds.len() < MOST_ROUNDS, "the quickest of each round: {rounds:?}");
+                rounds.push(quickest_of_a_round(lab));
             }
-            let (near, far) = (whole(near), whole(far));
-            let trips = round_trips(&near);
-            for (from, to) in std::iter::zip(addresses(lab, "vm1"), addresses(lab, "vm3")) {
-                assert_echoes(&echoes_between(&near, from, to), from, true);
-                assert_echoes(&echoes_between(&far, from, to), from, false);
-                let times: Vec<_> = (1..=ECHOES)
-                    .map(|sequence| trips[&EchoKey::new(to, sequence, &[])].time().unwrap())
-                    .collect();
-                assert!(times.iter().all(|time| *time + LEAD >= RTT), "{times:?}");
-                assert!(*times.iter().min().unwrap() < RTT + MS, "{times:?}");
-            }
-            assert_eq!(round_trips(&far), [].into());
-            // All that vm1 saw are its own echoes, and vm3 has none.
-            assert_eq!(own.map(whole), [near, Vec::new()]);
         },
     );
 }
@@ -211,6 +228,20 @@ fn options_of_the_socket_are_seen_on_the_wire() {
     );
 }
 
+/// Leaves out what a kernel sent once more because an answer took long.
+fn sent_for_the_first_time<'packets>(packets: impl Iterator<Item = &'packets Packet>) -> Vec<&'packets Packet> {
+    let mut first: Vec<&Packet> = Vec::new();
+    for packet in packets {
+        let again = |one: &&Packet| {
+            (one.outgoing, one.kind) == (packet.outgoing, packet.kind) && packet.at >= one.at + OPENED_AGAIN
+        };
+        if !first.iter().any(again) {
+            first.push(packet);
+        }
+    }
+    first
+}
+
 #[test]
 fn openings_show_who_answered() {
     in_lab("openings_show_who_answered", Topology::demo(), async |lab| {
@@ -233,9 +264,11 @@ fn openings_show_who_answered() {
         let [openings, echoes] = captures.map(whole);
         assert_eq!(echoes, []);
         for to in addresses(lab, "vm3") {
-            let kinds: Vec<_> = openings
+            let of_target = openings
                 .iter()
-                .filter(|packet| packet.destination == to || packet.source == to)
+                .filter(|packet| packet.destination == to || packet.source == to);
+            let kinds: Vec<_> = sent_for_the_first_time(of_target)
+                .into_iter()
                 .map(|packet| (packet.outgoing, packet.kind))
                 .collect();
             assert!(
