@@ -173,7 +173,7 @@ fn matrix(said: &str) -> Vec<(String, Vec<String>)> {
 #[test]
 fn ordinary_user_sees_all_pairs_and_a_clean_end() {
     // How exact it is, other tests judge; this may be a debug build among others that compile.
-    let arguments = ["--for=25", "--slack=5"];
+    let arguments = ["--for=25", "--slack=100"];
     let demo = if geteuid().is_root() {
         Demo::start_as_nobody("user", &arguments)
     } else {

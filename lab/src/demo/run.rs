@@ -64,16 +64,8 @@ pub async fn run(inside: &Inside, options: &Options) -> Result<Vec<String>, LabE
     screen.note("4 regions with 2 hosts each are up, joined by the emulated WAN");
     let mut demo = Demo::start(lab, options, &mut screen).await?;
     let stop = demo.lab.stop_token();
-    let stopped = stop
-        .run_until_cancelled(demo.watch(&mut screen))
-        .await
-        .transpose()?
-        .is_none();
-    let mut complaints = if stopped {
-        Vec::new()
-    } else {
-        demo.judge(&mut screen).await?
-    };
+    let last = stop.run_until_cancelled(demo.watch(&mut screen)).await.transpose()?;
+    let mut complaints = last.map_or_else(Vec::new, |reading| demo.judge(&mut screen, &reading));
     screen.note("stopping; agents push what they have");
     if let Err(error) = demo.stop().await {
         complaints.push(crate::testing::chain(&error));
@@ -140,20 +132,22 @@ impl Demo {
         })
     }
 
-    /// Reads and draws until the time is over; breaks the line when its time has come.
-    async fn watch(&mut self, screen: &mut Screen) -> Result<(), LabError> {
+    /// Reads and draws until the time is over, and answers what was drawn last; breaks the line when its time has come.
+    async fn watch(&mut self, screen: &mut Screen) -> Result<Reading, LabError> {
         loop {
             self.break_line(screen)?;
             self.tell_messages(screen);
             let reading = self.read().await?;
             let all_there = verdict::complaints(&reading, self.options.slack).is_empty();
-            screen.draw(&format!(
+            let is_last = self.time_is_over(all_there);
+            let block = format!(
                 "\nmean RTT of the last minute in ms (what the WAN emulates), loss\n{}\nHTTP stages in ms (what the lab spends)\n{}\n",
                 view::matrix(&reading),
                 view::stages(&reading)
-            ));
-            if self.time_is_over(all_there) {
-                return Ok(());
+            );
+            screen.draw(&block, is_last);
+            if is_last {
+                return Ok(reading);
             }
             tokio::time::sleep(READ_PAUSE).await;
         }
@@ -235,9 +229,9 @@ impl Demo {
         }
     }
 
-    async fn judge(&mut self, screen: &mut Screen) -> Result<Vec<String>, LabError> {
+    fn judge(&mut self, screen: &mut Screen, reading: &Reading) -> Vec<String> {
         self.tell_messages(screen);
-        let mut complaints = verdict::complaints(&self.read().await?, self.options.slack);
+        let mut complaints = verdict::complaints(reading, self.options.slack);
         complaints.append(&mut self.false_alarms);
         if let Some((one, other)) = &self.options.breaks {
             match self.told_after {
@@ -248,7 +242,7 @@ impl Demo {
                 None => complaints.push(format!("no alert came for the line between {one} and {other}")),
             }
         }
-        Ok(complaints)
+        complaints
     }
 
     async fn read(&self) -> Result<Reading, LabError> {

@@ -37,13 +37,13 @@ impl Screen {
         write(text);
     }
 
-    /// Draws the live block in place of the one before; where nothing can be redrawn, only now and then.
-    pub(super) fn draw(&mut self, text: &str) {
+    /// Draws the live block in place of the one before; where nothing can be redrawn, only now and then, and the last one.
+    pub(super) fn draw(&mut self, text: &str, is_last: bool) {
         if self.redraws {
             self.erase();
             write(text);
             self.drawn_lines = text.lines().count();
-        } else if self.last_block.is_none_or(|last| last.elapsed() >= QUIET_PAUSE) {
+        } else if is_last || self.last_block.is_none_or(|last| last.elapsed() >= QUIET_PAUSE) {
             self.last_block = Some(Instant::now());
             write(text);
         }
