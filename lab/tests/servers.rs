@@ -28,6 +28,17 @@ const DELAY: Duration = Duration::from_millis(500);
 const LATE: Duration = Duration::from_millis(100);
 /// What a stage without a delay may take on a busy machine.
 const QUICK: Duration = Duration::from_millis(400);
+/// Times are taken so often, and the middle one counts: the machine may stand still during one of them.
+const MEASUREMENTS: usize = 3;
+
+/// The middle one of each place.
+fn medians<const PLACES: usize>(measured: [[Duration; PLACES]; MEASUREMENTS]) -> [Duration; PLACES] {
+    std::array::from_fn(|place| {
+        let mut times = measured.map(|one| one[place]);
+        times.sort_unstable();
+        times[MEASUREMENTS / 2]
+    })
+}
 
 fn exchange(mut stream: impl Read + Write, request: &str) -> String {
     stream.write_all(request.as_bytes()).unwrap();
@@ -75,24 +86,27 @@ fn names_resolve_through_the_system_resolver_after_the_set_delay() {
         async |lab| {
             let host = lab.host("vm5").unwrap();
             let resolve = |name: &str| {
-                let start = Instant::now();
-                let found = host
-                    .namespace()
+                host.namespace()
                     .run(|| (name, 80).to_socket_addrs().map(Iterator::collect::<Vec<_>>))
-                    .unwrap();
-                (found, start.elapsed())
+                    .unwrap()
             };
             let web = SocketAddr::from((lab.host("web1").unwrap().plan().address, 80));
-            let (found, quick) = resolve("web1.lab");
-            assert_eq!(found.unwrap(), [web]);
+            let times = |name: &str| {
+                [(); MEASUREMENTS].map(|()| {
+                    let start = Instant::now();
+                    assert_eq!(resolve(name).unwrap(), [web]);
+                    [start.elapsed()]
+                })
+            };
+            let [quick] = medians(times("web1.lab"));
             assert!(quick < QUICK, "{quick:?}");
             host.edge().dns.change(|settings| settings.delay = DELAY);
-            let (found, slow) = resolve("web1");
-            assert_eq!(found.unwrap(), [web]);
-            assert!(slow >= DELAY && slow < DELAY + QUICK, "{slow:?}");
-            assert!(resolve("nobody.lab").0.is_err());
+            let slow = times("web1");
+            assert!(slow.iter().all(|[time]| *time >= DELAY), "{slow:?}");
+            assert!(medians(slow) < [DELAY + QUICK], "{slow:?}");
+            assert!(resolve("nobody.lab").is_err());
             host.edge().dns.change(|settings| settings.broken = true);
-            assert!(resolve("web1").0.is_err());
+            assert!(resolve("web1").is_err());
         },
     );
 }
@@ -171,8 +185,8 @@ fn each_stage_is_slowed_alone() {
                 });
             }
             for (address, tls) in [(address("web1", 80), None), (address("web2", 443), Some(&tls))] {
-                let measured = stages(namespace, address, tls);
-                for (stage, time) in measured.into_iter().enumerate() {
+                let measured = [(); MEASUREMENTS].map(|()| stages(namespace, address, tls));
+                for (stage, time) in medians(measured).into_iter().enumerate() {
                     let is_slow = stage == slowed && (stage != 1 || tls.is_some());
                     let expected = if is_slow {
                         DELAY.saturating_sub(LATE)..DELAY + QUICK
