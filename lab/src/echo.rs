@@ -64,7 +64,8 @@ fn echo(socket: &Socket, kind: u8, sequence: u16, limit: Duration) -> io::Result
                 return Ok((time <= limit).then_some(time));
             }
             Err(error) if is_timeout(&error) && left.is_zero() => return Ok(None),
-            Err(error) if !is_timeout(&error) => return Err(error),
+            // A process that was stopped wakes up interrupted.
+            Err(error) if !is_timeout(&error) && error.kind() != ErrorKind::Interrupted => return Err(error),
             Ok(_) | Err(_) => {}
         }
     }
