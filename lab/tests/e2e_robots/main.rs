@@ -26,7 +26,7 @@ use formats::Robot;
 
 /// From an alert to its message: `group_wait` and a busy machine.
 const LIMIT: Duration = Duration::from_mins(1);
-/// After the last message that is due, nothing else may come for so long: more than the shipped `group_wait`.
+/// After the last message that is due, nothing else may come for so much longer than the longest shipped `group_wait`.
 const QUIET: Duration = Duration::from_secs(8);
 /// Where the shipped file has the robots' URLs.
 const SECRETS: &str = "/etc/alertmanager/secrets";
@@ -39,6 +39,8 @@ const RELEASE: &str = "sid";
 struct Chat {
     alertmanager: Alertmanager,
     sink: Sink,
+    /// How long an alert may wait for company.
+    longest_wait: Duration,
 }
 
 impl Chat {
@@ -65,7 +67,11 @@ impl Chat {
             release: Some(RELEASE),
         };
         let alertmanager = Alertmanager::start_plan(lab, &plan).await.unwrap();
-        Self { alertmanager, sink }
+        Self {
+            alertmanager,
+            sink,
+            longest_wait: longest_wait(&shipped),
+        }
     }
 
     /// Sends alerts of one scene and waits for the message that each robot gets about all of them.
@@ -102,6 +108,15 @@ impl Chat {
         self.alertmanager.process.stop().await.unwrap();
         self.sink.stop().await;
     }
+}
+
+/// The longest `group_wait` of a file that says all of them in seconds.
+fn longest_wait(configuration: &str) -> Duration {
+    let lines = configuration.lines().map(str::trim);
+    let waits = lines.filter_map(|line| line.strip_prefix("group_wait: ")?.strip_suffix('s'));
+    let waits: Vec<u64> = waits.map(|seconds| seconds.parse().unwrap()).collect();
+    assert_eq!(waits.len(), configuration.matches("group_wait:").count(), "{waits:?}");
+    Duration::from_secs(waits.into_iter().max().unwrap())
 }
 
 fn templates(folder: &Path) -> Vec<PathBuf> {
@@ -311,7 +326,7 @@ fn shipped_routes_tell_each_owner_once_and_mute_what_follows() {
                 .unwrap();
             assert_eq!(plain.body["alerts"][0]["labels"]["alertname"], "SomebodyElses");
             // Ends early if anything else comes.
-            let other = chat.sink.wait_for(QUIET, |message| {
+            let other = chat.sink.wait_for(chat.longest_wait + QUIET, |message| {
                 let known = messages.iter().any(|one| one.at == message.at);
                 !known && message.path != "/alerts"
             });
