@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
+use xprober_lab::accuracy::band::{band, double};
 use xprober_lab::browser::protocol::Noted;
 use xprober_lab::browser::{Browser, Device};
 use xprober_lab::promql::Sample;
@@ -22,6 +23,8 @@ use xprober_lab::world::Lab;
 
 /// Until something that takes seconds has happened on a busy machine, or a window of a minute has filled.
 const LIMIT: Duration = Duration::from_mins(2);
+/// Between two looks at something that has no way to call us.
+const PAUSE: Duration = Duration::from_millis(200);
 /// Added to the round-trip time of the slow line, whose budget allows 5 ms.
 const SLOWER: Duration = Duration::from_millis(30);
 /// Lost on each way of the lossy line, whose budget allows 1 %.
@@ -38,6 +41,8 @@ const SHARE_ROUNDING: f64 = 0.001;
 const SLOW: [&str; 2] = ["region-a", "region-b"];
 const LOSSY: [&str; 2] = ["region-b", "region-c"];
 const CUT: [&str; 2] = ["region-c", "region-d"];
+/// The name of the line that is cut.
+const CUT_LINE: &str = "c-d-1";
 
 /// Every cell of the matrix: source, target, state, value and note.
 const CELLS: &str = "[...document.querySelectorAll('table.matrix td[data-source]')].map((td) => ({source: td.dataset.source, \
@@ -89,10 +94,15 @@ struct Totals {
 }
 
 impl Totals {
-    /// The shares that can be lost of so many probes when each is with that probability: five standard deviations.
+    /// The shares that can be lost of so many probes when each is with that probability: all but one of ten million.
     fn likely(self, probability: f64) -> RangeInclusive<f64> {
-        let deviation = 5.0 * (probability * (1.0 - probability) / self.all).sqrt();
-        probability - deviation..=probability + deviation
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a count of probes"
+        )]
+        let [least, most] = band(self.all as u64, probability, 1.0 - 1e-7);
+        double(least) / self.all..=double(most) / self.all
     }
 }
 
@@ -102,23 +112,37 @@ impl Cell {
     }
 
     fn is(&self, pair: [&str; 2]) -> bool {
-        pair == [self.source.as_str(), self.target.as_str()] || pair == [self.target.as_str(), self.source.as_str()]
+        joins([&self.source, &self.target], pair)
     }
+}
+
+/// Whether both are the same two regions.
+fn joins(pair: [&str; 2], other: [&str; 2]) -> bool {
+    pair == other || [pair[1], pair[0]] == other
 }
 
 fn cells(value: &Value) -> Vec<Cell> {
     serde_json::from_value(value.clone()).unwrap()
 }
 
+fn lines(value: &Value) -> Vec<Vec<String>> {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
 /// A time as the page writes it, in seconds.
 fn seconds(text: &str) -> f64 {
-    let (number, unit) = text.split_once(' ').unwrap_or_else(|| panic!("{text:?} is no time"));
+    time(text).unwrap_or_else(|| panic!("{text:?} is no time"))
+}
+
+/// The same, nothing when it is no time.
+fn time(text: &str) -> Option<f64> {
+    let (number, unit) = text.split_once(' ')?;
     let scale = match unit {
         "ms" => 1e-3,
         "s" => 1.0,
-        _ => panic!("{text:?} is no time"),
+        _ => return None,
     };
-    number.parse::<f64>().unwrap() * scale
+    Some(number.parse::<f64>().ok()? * scale)
 }
 
 fn percent(text: &str) -> f64 {
@@ -211,7 +235,7 @@ fn assert_losses(cells: &[Cell], recorded: &Ranges, totals: &BTreeMap<Pair, Tota
 
 /// Holds the table of lines against the WAN: median, budgets and labels in both directions.
 fn assert_lines(lab: &Lab, rows: &Value) {
-    let rows: Vec<Vec<String>> = serde_json::from_value(rows.clone()).unwrap();
+    let rows = lines(rows);
     assert_eq!(rows.len(), 12, "{rows:?}");
     for row in &rows {
         let [
@@ -240,7 +264,7 @@ fn assert_lines(lab: &Lab, rows: &Value) {
         );
         let allowed = lab.topology().rtt_between(source, target) + Duration::from_millis(5);
         assert_eq!(*budget, format!("{}ms", allowed.as_millis()), "{row:?}");
-        if name == "c-d-1" {
+        if name == CUT_LINE {
             assert_eq!([state.as_str(), p50, loss], ["✕ no reply", "–", "100 %"], "{row:?}");
             continue;
         }
@@ -295,6 +319,54 @@ async fn assert_headings_stay(browser: &mut Browser) {
     );
 }
 
+/// The planner's own values as JSON.
+async fn matrix() -> Value {
+    let fetched = xprober_lab::fetch::get(&planner_url("/api/v1/matrix"), LIMIT)
+        .await
+        .unwrap();
+    serde_json::from_slice(&fetched.body).unwrap()
+}
+
+/// Whether nothing is missing in the planner's values: loss of every pair, times of those that are not cut, every URL.
+fn has_everything(lab: &Lab, matrix: &Value) -> bool {
+    let regions = measured_regions(lab.topology()).len();
+    let list = |name: &str| matrix[name].as_array().cloned().unwrap_or_default();
+    let is_known = |pair: &Value| {
+        let region = |name: &str| pair[name].as_str().unwrap_or_default();
+        let has = |name: &str| pair[name].is_number();
+        let is_cut = joins([region("source_region"), region("target_region")], CUT);
+        has("loss_ratio") && (is_cut || has("rtt_p50_seconds") && has("rtt_p99_seconds"))
+    };
+    let pairs = list("pairs");
+    let is_fetched = |one: &Value| one["success_ratio"].is_number();
+    let http = list("http").into_iter().filter(is_fetched).count();
+    pairs.len() == regions * (regions - 1) && pairs.iter().all(is_known) && http == 2 * regions
+}
+
+/// Waits until nothing is missing in the planner's values, and the open page shows them.
+async fn wait_for_values(lab: &Lab, browser: &mut Browser) {
+    let deadline = tokio::time::Instant::now() + LIMIT;
+    loop {
+        let matrix = matrix().await;
+        if has_everything(lab, &matrix) {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "values are missing: {matrix:#}");
+        tokio::time::sleep(PAUSE).await;
+    }
+    let has_times = |value: &Value| {
+        cells(value)
+            .iter()
+            .all(|cell| cell.is(CUT) || time(&cell.value).is_some())
+    };
+    browser.wait_for(CELLS, LIMIT, has_times).await.unwrap();
+    let has_medians = |value: &Value| {
+        let rows = lines(value);
+        rows.len() == 12 && rows.iter().all(|row| row[0] == CUT_LINE || time(&row[3]).is_some())
+    };
+    browser.wait_for(LINES, LIMIT, has_medians).await.unwrap();
+}
+
 /// Starts everything with three lines disturbed, and waits until the open page says so by itself.
 async fn start(lab: &Lab, database: Database) -> (Stack, Browser) {
     disturb(lab);
@@ -308,6 +380,7 @@ async fn start(lab: &Lab, database: Database) -> (Stack, Browser) {
         cells.len() == 12 && count("no_data") == 0 && count("unjudged") == 0 && count("over") == 4 && count("down") == 2
     };
     browser.wait_for(CELLS, LIMIT, judged).await.unwrap();
+    wait_for_values(lab, &mut browser).await;
     (stack, browser)
 }
 
@@ -369,14 +442,23 @@ fn loads(noted: &[Noted]) -> usize {
     noted.iter().filter(|one| **one == Noted::Loaded).count()
 }
 
-/// Nothing was complained about, and nobody but the planner was asked.
+/// The page asks for itself again, nothing was complained about, and nobody but the planner was asked.
 async fn assert_well_behaved(browser: &mut Browser) {
-    let noted = browser.noted().await.unwrap();
     let base = planner_url("/");
     let asks = |one: &&Noted| matches!(one, Noted::Requested(url) if url.starts_with(&base));
-    let (asked, loaded) = (noted.iter().filter(asks).count(), loads(noted));
-    assert!(asked > loaded, "the page did not ask for itself again: {noted:?}");
-    for one in noted {
+    let deadline = tokio::time::Instant::now() + LIMIT;
+    loop {
+        let noted = browser.noted().await.unwrap();
+        if noted.iter().filter(asks).count() > loads(noted) {
+            break;
+        }
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "the page did not ask for itself again: {noted:?}"
+        );
+        tokio::time::sleep(PAUSE).await;
+    }
+    for one in browser.noted().await.unwrap() {
         match one {
             Noted::Loaded => {}
             Noted::Requested(url) => assert!(url.starts_with(&base) || url.starts_with("data:"), "{url}"),
@@ -387,10 +469,7 @@ async fn assert_well_behaved(browser: &mut Browser) {
 
 /// The JSON holds the same numbers.
 async fn assert_json(lab: &Lab) {
-    let fetched = xprober_lab::fetch::get(&planner_url("/api/v1/matrix"), LIMIT)
-        .await
-        .unwrap();
-    let document: Value = serde_json::from_slice(&fetched.body).unwrap();
+    let document = matrix().await;
     assert_eq!(
         (&document["failure"], &document["rules_missing"]),
         (&Value::Null, &false.into()),
@@ -434,7 +513,7 @@ async fn assert_works_without_scripts(browser: &mut Browser) {
             tokio::time::Instant::now() < deadline,
             "the page was never loaded again"
         );
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(PAUSE).await;
     }
     browser.allow_scripts(true).await.unwrap();
     browser.open(&planner_url("/")).await.unwrap();
