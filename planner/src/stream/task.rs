@@ -254,3 +254,22 @@ impl Connected<'_> {
 fn keep_alive_interval(lease: Duration) -> Duration {
     (lease / 3).clamp(Duration::from_millis(50), Duration::from_secs(10))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_planner_is_heard_three_times_in_a_lease_and_neither_too_rarely_nor_too_often() {
+        for (lease, interval) in [
+            (90, 50),
+            (1_500, 500),
+            (3_000, 1_000),
+            (30_000, 10_000),
+            (600_000, 10_000),
+        ] {
+            let [lease, interval] = [lease, interval].map(Duration::from_millis);
+            assert_eq!(keep_alive_interval(lease), interval, "{lease:?}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Pages, metrics and reloads over real HTTP.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::support::{PORTS, hello, http, join, metric, start, start_with};
@@ -46,6 +47,13 @@ async fn every_series_of_the_catalogue_is_there_from_the_start() {
     planner.end().await;
 }
 
+/// Replaces the file in one step, as it may be read at any moment.
+fn replace(file: &Path, text: &str) {
+    let new = file.with_extension("new");
+    std::fs::write(&new, text).unwrap();
+    std::fs::rename(new, file).unwrap();
+}
+
 #[tokio::test]
 async fn a_bad_file_keeps_the_running_settings_and_a_good_one_reaches_the_agents() {
     let folder = tempfile::tempdir().unwrap();
@@ -59,7 +67,7 @@ async fn a_bad_file_keeps_the_running_settings_and_a_good_one_reaches_the_agents
     let mut vm1 = join(planner.rpc, hello("region-a", "vm1")).await;
     assert!(matches!(vm1.plan().await, PlanUpdate::Full(_)));
 
-    std::fs::write(&file, format!("{PORTS}mehs: {{}}\nlines: 7\n")).unwrap();
+    replace(&file, &format!("{PORTS}mehs: {{}}\nlines: 7\n"));
     let (code, answer) = http(planner.web, "POST", "/-/reload").await;
     assert_eq!(code, 500);
     assert!(
@@ -71,7 +79,7 @@ async fn a_bad_file_keeps_the_running_settings_and_a_good_one_reaches_the_agents
     let (_, page) = http(planner.web, "GET", "/").await;
     assert!(page.contains("was refused") && page.contains("mehs"), "{page}");
 
-    std::fs::write(&file, format!("{PORTS}limits: {{max_probes_per_second: 77}}\n")).unwrap();
+    replace(&file, &format!("{PORTS}limits: {{max_probes_per_second: 77}}\n"));
     assert_eq!(http(planner.web, "POST", "/-/reload").await.0, 200);
     assert_eq!(metric(planner.web, successful).await, Some(1.0));
     match vm1.plan().await {
@@ -81,7 +89,7 @@ async fn a_bad_file_keeps_the_running_settings_and_a_good_one_reaches_the_agents
 
     // Nobody asks: the changed file is noticed.
     let moved = PORTS.replace("127.0.0.1:0\nmetrics", "127.0.0.2:0\nmetrics");
-    std::fs::write(&file, format!("{moved}limits: {{max_probes_per_second: 78}}\n")).unwrap();
+    replace(&file, &format!("{moved}limits: {{max_probes_per_second: 78}}\n"));
     match vm1.plan().await {
         PlanUpdate::Full(plan) => assert_eq!(plan.limits.max_probes_per_second, 78),
         other => panic!("a full plan was expected, got {other:?}"),

@@ -8,6 +8,8 @@
 
 mod support;
 
+mod undisturbed;
+
 mod stream;
 
 mod admin;
