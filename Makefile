@@ -5,6 +5,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .ONESHELL:
+# With -j the stages of `test` would run at once, and its tests need the machine.
+.NOTPARALLEL:
 
 CARGO ?= cargo
 TOOLS := $(or $(XPROBER_TOOLS),$(CURDIR)/target/tools)
