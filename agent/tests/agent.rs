@@ -8,7 +8,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{TestPlanner, database, full, icmp, identity, soon};
+use common::{TestPlanner, closed_port, database, full, icmp, identity, soon};
 use tokio_util::sync::CancellationToken;
 use xprober_agent::run;
 use xprober_config::Override;
@@ -80,15 +80,8 @@ async fn what_the_plan_says_is_probed_pushed_and_drained_without_loss() {
 #[tokio::test]
 async fn an_agent_without_planner_or_database_ends_cleanly_when_told() {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    // Ports that were free a moment ago: nobody listens.
-    let free = || {
-        std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .to_string()
-    };
-    let mut settings = settings(&free(), &free());
+    let ((planner, _one), (database, _other)) = (closed_port(), closed_port());
+    let mut settings = settings(&planner.to_string(), &database.to_string());
     settings.drain_timeout = Duration::from_millis(500);
     let shutdown = CancellationToken::new();
     let agent = tokio::spawn(run::run(settings, identity(), shutdown.clone()));

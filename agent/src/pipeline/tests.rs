@@ -13,7 +13,7 @@ use crate::backoff::Backoff;
 use crate::ledger::tests::{echo, target};
 use crate::plan::Change;
 use crate::probe::Outcome;
-use crate::push::receiver::{Received, Receiver, Reply, remote_write, remote_write_with};
+use crate::push::receiver::{Received, Receiver, Reply, closed_port, remote_write, remote_write_with};
 use crate::samples::series::STALE_MARKER;
 
 struct Running {
@@ -221,11 +221,7 @@ async fn without_events_the_agent_still_speaks_of_itself() {
 async fn a_dead_endpoint_costs_the_others_nothing() {
     let mut healthy = Receiver::start([]).await;
     let hanging = Receiver::start(std::iter::repeat_n(Reply::Hang, 1000)).await;
-    // A port that was free a moment ago.
-    let closed = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let (closed, _kept) = closed_port();
     let named = |name: &str, address: std::net::SocketAddr| {
         remote_write_with(&format!("http://{address}/w"), &format!("name: {name}"))
     };
@@ -271,11 +267,7 @@ async fn a_dead_endpoint_costs_the_others_nothing() {
 #[tokio::test]
 async fn what_an_outage_left_on_disk_is_pushed_by_the_next_run() {
     let folder = tempfile::tempdir().unwrap();
-    // A port that was free a moment ago.
-    let address = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let (address, kept) = closed_port();
     let endpoints = [remote_write(address)];
     let (interval, short) = (Duration::from_hours(1), Duration::from_millis(300));
     let running = start_in(&endpoints, interval, short, Some(folder.path()));
@@ -288,7 +280,7 @@ async fn what_an_outage_left_on_disk_is_pushed_by_the_next_run() {
     );
     assert!(folder.path().join("default").is_dir());
 
-    let receiver = Receiver::start_at(address, []).await;
+    let receiver = Receiver::start_on(kept.listen(64).unwrap(), []);
     let running = start_in(&endpoints, interval, Duration::from_secs(10), Some(folder.path()));
     let second = running.end().await;
     assert_eq!(second.inherited, first.sealed);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use xprober_config::agent::{AgentOverrides, AgentSettings, RemoteWrite};
@@ -66,7 +66,10 @@ impl Receiver {
     }
 
     pub(crate) async fn start_at(address: SocketAddr, script: impl IntoIterator<Item = Reply>) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
+        Self::start_on(TcpListener::bind(address).await.unwrap(), script)
+    }
+
+    pub(crate) fn start_on(listener: TcpListener, script: impl IntoIterator<Item = Reply>) -> Self {
         let address = listener.local_addr().unwrap();
         let received = Arc::new(Mutex::new(Vec::new()));
         let script = Arc::new(Mutex::new(script.into_iter().collect::<VecDeque<_>>()));
@@ -115,6 +118,13 @@ impl Receiver {
         let _ = self.server.await;
         self.received.lock().unwrap().clone()
     }
+}
+
+/// A port where nobody listens, kept from others for as long as the socket lives.
+pub(crate) fn closed_port() -> (SocketAddr, TcpSocket) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    (socket.local_addr().unwrap(), socket)
 }
 
 /// Settings as a file says them; `keys` come after the URL.

@@ -1,13 +1,15 @@
 //! A planner and a time-series database for tests, on loopback.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
+pub mod undisturbed;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prost::Message as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -26,6 +28,13 @@ pub async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
     timeout(PATIENCE, work)
         .await
         .unwrap_or_else(|_| unreachable!("{what} takes too long"))
+}
+
+/// A port where nobody listens, kept from others for as long as the socket lives.
+pub fn closed_port() -> (SocketAddr, TcpSocket) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    (socket.local_addr().unwrap(), socket)
 }
 
 /// The planner's end of one stream.

@@ -85,13 +85,14 @@ async fn body_that_drips_does_not_outlive_the_deadline() {
 
 #[tokio::test]
 async fn closed_port_is_refused_in_connect() {
-    let url = format!("http://{}/", closed_port());
+    let (closed, _kept) = closed_port();
+    let url = format!("http://{closed}/");
     fails(&prober(), &url, AMPLE, Stage::Connect, HttpReason::Refused).await;
 }
 
 #[tokio::test]
 async fn next_family_is_tried_when_the_first_refuses() {
-    let closed = closed_port();
+    let (closed, _kept) = closed_port();
     let listener = tokio::net::TcpListener::bind("[::1]:0")
         .await
         .expect("the test needs the IPv6 loopback");

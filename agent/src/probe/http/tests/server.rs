@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{HandshakeKind, ServerConfig};
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
@@ -243,8 +243,9 @@ impl Authority {
     }
 }
 
-/// An address where nobody listens.
-pub(super) fn closed_port() -> SocketAddr {
-    let listener = std::net::TcpListener::bind(loopback(0)).unwrap();
-    listener.local_addr().unwrap()
+/// An address where nobody listens, kept from others for as long as the socket lives.
+pub(super) fn closed_port() -> (SocketAddr, TcpSocket) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(loopback(0)).unwrap();
+    (socket.local_addr().unwrap(), socket)
 }

@@ -1,6 +1,6 @@
 //! Why there was no response.
 
-use super::super::super::receiver::remote_write_with;
+use super::super::super::receiver::{closed_port, remote_write_with};
 use super::*;
 
 async fn reason_at(url: &str, keys: &str) -> (FailureReason, String) {
@@ -25,11 +25,8 @@ async fn what_comes_back_instead_of_an_answer_is_told_apart() {
 
 #[tokio::test]
 async fn a_port_where_nobody_listens_refuses() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let (reason, text) = reason_at(&format!("http://{free}/w"), "").await;
+    let (closed, _kept) = closed_port();
+    let (reason, text) = reason_at(&format!("http://{closed}/w"), "").await;
     assert_eq!(reason, FailureReason::Refused);
     assert!(text.contains("Connection refused"), "{text}");
 }
