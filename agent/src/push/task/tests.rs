@@ -15,6 +15,10 @@ use crate::queue::{Bounds, QueueStatus};
 
 pub(super) const OK: Reply = Reply::Status(204, "", "");
 
+/// Time limit of requests of which some are never answered: the others arrive within it also on a machine that stands still
+/// for a while.
+const LIMIT: Duration = Duration::from_secs(4);
+
 /// A push that runs until its queue is closed and empty.
 struct Running {
     queue: QueueHandle,
@@ -44,7 +48,11 @@ impl Running {
     }
 
     fn start_settings(settings: &RemoteWrite) -> Self {
-        let mut pushing = Pushing::new(settings, "1.2.3", Duration::from_millis(200)).unwrap();
+        Self::start_draining(settings, Duration::from_secs(10))
+    }
+
+    fn start_draining(settings: &RemoteWrite, drain: Duration) -> Self {
+        let mut pushing = Pushing::new(settings, "1.2.3", drain).unwrap();
         pushing.backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(20));
         let queue = QueueHandle::new(Bounds {
             max_bytes: 1 << 20,
@@ -207,7 +215,7 @@ async fn credentials_that_changed_a_moment_ago_cost_no_sample() {
 #[tokio::test]
 async fn a_receiver_that_never_answers_costs_one_time_limit_per_attempt() {
     let mut receiver = Receiver::start([Reply::Hang]).await;
-    let running = Running::start_with(&receiver, Duration::from_millis(50), Duration::from_mins(10));
+    let running = Running::start_with(&receiver, LIMIT, Duration::from_mins(10));
     running.queue.push(request("a"));
     receiver.wait_for(2).await;
     let (counters, _) = running.end().await;
@@ -264,7 +272,7 @@ async fn where_any_order_is_taken_live_data_does_not_wait_behind_a_backlog() {
     for content in ["old", "older", "new"] {
         queue.push(request(content));
     }
-    let pushing = Pushing::new(&settings, "1.2.3", Duration::from_millis(200)).unwrap();
+    let pushing = Pushing::new(&settings, "1.2.3", Duration::from_secs(10)).unwrap();
     let (sender, _status) = watch::channel(PushStatus::default());
     let task = tokio::spawn(run(pushing, queue.clone(), sender, CancellationToken::new()));
     receiver.wait_for(3).await;
@@ -287,7 +295,7 @@ async fn where_any_order_is_taken_live_data_does_not_wait_behind_a_backlog() {
 #[tokio::test]
 async fn the_drain_ends_with_its_time_and_reports_what_is_left() {
     let mut receiver = Receiver::start(std::iter::repeat_n(Reply::Hang, 9)).await;
-    let running = Running::start(&receiver);
+    let running = Running::start_draining(&remote_write(receiver.address), Duration::from_millis(200));
     running.queue.push(request("stuck"));
     receiver.wait_for(1).await;
     running.shutdown.cancel();

@@ -46,6 +46,7 @@ async fn a_client_certificate_is_shown_and_a_new_one_after_the_files_changed() {
     assert_eq!(receiver.next().await.client, [first.der]);
 
     write(folder.path(), &second);
+    client.looked = Instant::now();
     assert!(!client.refresh(Reading::IfTouched).await, "not within the second");
     client.looked = client.looked.checked_sub(LOOK_INTERVAL).unwrap();
     assert!(client.refresh(Reading::IfTouched).await);

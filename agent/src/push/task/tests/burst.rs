@@ -35,7 +35,7 @@ const SNAPSHOT: i64 = 1_000_000;
 #[tokio::test]
 async fn requests_of_a_snapshot_travel_together_and_the_next_snapshot_waits_for_all_of_them() {
     let mut receiver = receiver([Reply::Hang]).await;
-    let running = start_with(&receiver, Duration::from_millis(300)).await;
+    let running = start_with(&receiver, LIMIT).await;
     for content in ["a", "b", "c"] {
         running.queue.push(request_of(SNAPSHOT, content));
     }
@@ -57,7 +57,7 @@ async fn requests_of_a_snapshot_travel_together_and_the_next_snapshot_waits_for_
 async fn no_more_than_so_many_are_under_way_and_after_a_failure_one_at_a_time() {
     let contents_of = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
     let mut receiver = receiver(std::iter::repeat_n(Reply::Hang, MAX_IN_FLIGHT + 1)).await;
-    let running = start_with(&receiver, Duration::from_millis(200)).await;
+    let running = start_with(&receiver, LIMIT).await;
     for content in contents_of {
         running.queue.push(request_of(SNAPSHOT, content));
     }

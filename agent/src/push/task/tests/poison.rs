@@ -37,11 +37,12 @@ async fn a_request_that_always_gets_500_is_set_aside_and_the_others_pass_it() {
 #[tokio::test]
 async fn what_is_set_aside_is_given_up_when_it_is_too_old() {
     let receiver = Receiver::start([]).await;
-    let running = Running::start_with(&receiver, Duration::from_secs(10), Duration::from_millis(1_500));
+    let running = Running::start_with(&receiver, Duration::from_secs(10), Duration::from_mins(1));
     let began = Instant::now();
-    for content in ["poison", "next"] {
-        running.queue.push(request(content));
-    }
+    let mut poison = request("poison");
+    poison.sealed_at = began.checked_sub(Duration::from_millis(58_500)).unwrap();
+    running.queue.push(poison);
+    running.queue.push(request("next"));
     let gone = async {
         while running.queue.status().requests > 0 {
             tokio::task::yield_now().await;
@@ -121,7 +122,7 @@ async fn a_refusal_of_what_is_in_the_next_request_shows_that_the_receiver_lives(
 #[tokio::test]
 async fn a_poisoned_request_alone_waits_and_ages_out() {
     let mut receiver = Receiver::start([]).await;
-    let running = Running::start_with(&receiver, Duration::from_secs(10), Duration::from_millis(1_500));
+    let running = Running::start_with(&receiver, Duration::from_secs(10), Duration::from_secs(5));
     running.queue.push(request("poison"));
     receiver.wait_for(4).await;
     let (counters, left) = running.end().await;
@@ -135,8 +136,12 @@ async fn a_request_that_is_made_after_the_failure_is_no_witness() {
     let running = Running::start(&receiver);
     running.queue.push(request("first"));
     receiver.wait_for(5).await;
-    // From here on the receiver takes everything; the look past the first is over by far when the other is made.
+    let mut status = running.status.clone();
+    status.wait_for(|status| status.counters.retry == 5).await.unwrap();
+    // From here on the receiver takes everything; the look past the first is over by far when the other is made, also where
+    // the machine stood still: the look ends in the turn in which this sleep does.
     tokio::time::sleep(NEXT_PATIENCE * 15).await;
+    tokio::task::yield_now().await;
     running.queue.push(request("later"));
     receiver.wait_for(7).await;
     let (counters, _) = running.end().await;
