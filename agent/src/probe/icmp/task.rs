@@ -93,10 +93,22 @@ pub async fn run(
     due: mpsc::Receiver<Vec<Due>>,
     events: mpsc::Sender<Event>,
 ) {
+    run_settling(backend, random, None, allowed_networks, due, events).await;
+}
+
+/// [`run`], and with `settle` results leave so long after a reply.
+async fn run_settling(
+    backend: Backend,
+    random: u64,
+    settle: Option<Duration>,
+    allowed_networks: Arc<[IpNet]>,
+    due: mpsc::Receiver<Vec<Due>>,
+    events: mpsc::Sender<Event>,
+) {
     info!(stamp = backend.stamp().as_str(), "ICMP prober ready");
     let (requests, queue) = mpsc::channel(REQUESTS_QUEUE);
     let front = Front::new(allowed_networks, requests, events.clone());
-    tokio::join!(front.run(due), backend.probe(random, None, queue, events));
+    tokio::join!(front.run(due), backend.probe(random, settle, queue, events));
 }
 
 struct Front {
