@@ -30,12 +30,18 @@ async fn stages_sum_over_redirects() {
             send("bye"),
         ]
     });
-    let result = probe(&prober(), get(&server.url("a.test", "/1"))).await;
-    assert_eq!(failure(&result), None);
-    assert_eq!((result.redirects, result.status, result.body_bytes), (2, Some(200), 5));
-    assert!(result.stages.get(Stage::Processing).unwrap() >= DELAY * 3);
-    assert!(result.stages.get(Stage::Transfer).unwrap() >= DELAY * 2);
-    stages_add_up(&result);
+    // The server's wait for the body begins before the prober has read the head, so a part of it may be missing, and all of it
+    // where the machine stood still. A sum that forgot a hop never has more than one DELAY.
+    let mut transfers = Vec::new();
+    while transfers.iter().all(|transfer| *transfer < DELAY * 3 / 2) {
+        assert!(transfers.len() < 5, "{transfers:?}");
+        let result = probe(&prober(), get(&server.url("a.test", "/1"))).await;
+        assert_eq!(failure(&result), None);
+        assert_eq!((result.redirects, result.status, result.body_bytes), (2, Some(200), 5));
+        assert!(result.stages.get(Stage::Processing).unwrap() >= DELAY * 3);
+        stages_add_up(&result);
+        transfers.push(result.stages.get(Stage::Transfer).unwrap());
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,6 @@
 //! What is sent, and the loop that sends it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use ::http::{HeaderName, HeaderValue, Method};
@@ -119,13 +118,16 @@ async fn probes_under_way_at_shutdown_end_in_a_result() {
     let (events, mut results) = mpsc::channel(4);
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(task::run(Arc::new(prober()), queue, events, shutdown.clone()));
-    let hanging = target(get(&server.url("a.test", "/")), Duration::from_millis(300));
+    let hanging = target(get(&server.url("a.test", "/")), Duration::from_secs(4));
     let scheduled = Instant::now();
     let target = hanging;
     due.send(vec![Due { target, scheduled }]).await.unwrap();
-    while server.requests().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    let seen = async {
+        while server.requests().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(AMPLE, seen).await.expect("the probe begins");
     shutdown.cancel();
     running.await.unwrap();
     let Some(Event::Http(result)) = results.recv().await else {
@@ -138,12 +140,25 @@ async fn probes_under_way_at_shutdown_end_in_a_result() {
 #[tokio::test]
 async fn no_more_probes_are_under_way_than_there_are_slots() {
     const SLOTS: usize = 3;
-    let (under_way, peak) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let most = Arc::clone(&peak);
+    #[derive(Default)]
+    struct Lookups {
+        under_way: usize,
+        peak: usize,
+    }
+    let lookups = Arc::new((Mutex::<Lookups>::default(), Condvar::new()));
+    let inside = Arc::clone(&lookups);
+    let deadline = Instant::now() + Duration::from_secs(10);
     let resolver = Resolver::with(move |_, _| {
-        most.fetch_max(under_way.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        let (lookups, changed) = &*inside;
+        let mut entered = lookups.lock().unwrap();
+        entered.under_way += 1;
+        entered.peak = entered.peak.max(entered.under_way);
+        changed.notify_all();
+        // All slots are taken once, however late each thread starts.
+        let patience = deadline.saturating_duration_since(Instant::now());
+        drop(changed.wait_timeout_while(entered, patience, |lookups| lookups.peak < SLOTS));
         std::thread::sleep(Duration::from_millis(5));
-        under_way.fetch_sub(1, Ordering::SeqCst);
+        lookups.lock().unwrap().under_way -= 1;
         Ok(Vec::new())
     });
     let prober = Arc::new(prober().with_resolver(resolver));
@@ -156,7 +171,7 @@ async fn no_more_probes_are_under_way_than_there_are_slots() {
     }
     drop(due);
     task::run_at_most(SLOTS, prober, queue, events, CancellationToken::new()).await;
-    assert_eq!(peak.load(Ordering::SeqCst), SLOTS);
+    assert_eq!(lookups.0.lock().unwrap().peak, SLOTS);
     for _ in 0..20 {
         assert!(matches!(results.recv().await, Some(Event::Http(_))));
     }
