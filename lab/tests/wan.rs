@@ -56,6 +56,11 @@ fn assert_rtt(lab: &Lab, from: &str, to: &str, expected: Duration) {
     assert_rtt_to(lab, from, address(lab, to), expected);
 }
 
+/// Packets that were let through or taken by chance.
+fn decided(counts: &PathCounts) -> u64 {
+    counts.forwarded + counts.lost
+}
+
 /// Waits until a path has counted so many packets by this measure, and answers its counters; a number that is passed fails.
 async fn wait_for_count(
     lab: &Lab,
@@ -156,14 +161,7 @@ fn loss_is_what_was_set_and_the_counters_know_every_packet() {
             let to = lab.host("vm3").unwrap().plan().address;
             let results = echo::ping(namespace, to.into(), 400, 50 * MS).unwrap();
             let lost = results.iter().filter(|result| result.is_none()).count();
-            let counts = wait_for_count(
-                lab,
-                "region-a",
-                "region-b",
-                |counts| counts.forwarded + counts.lost,
-                400,
-            )
-            .await;
+            let counts = wait_for_count(lab, "region-a", "region-b", decided, 400).await;
             assert!((40..=120).contains(&counts.lost), "{counts:?}");
             assert!(
                 lost as u64 >= counts.lost && (lost as u64) < counts.lost + 20,
@@ -254,14 +252,7 @@ fn bursts_lose_as_much_as_their_mean_says() {
             let to = address(lab, "vm3");
             let namespace = lab.host("vm1").unwrap().namespace();
             echo::ping(namespace, to, 500, 5 * MS).unwrap();
-            let counts = wait_for_count(
-                lab,
-                "region-a",
-                "region-b",
-                |counts| counts.forwarded + counts.lost,
-                500,
-            )
-            .await;
+            let counts = wait_for_count(lab, "region-a", "region-b", decided, 500).await;
             // Mean 100, and neighbours share their fate: a sound WAN is outside once in ten million runs.
             assert!((10..=250).contains(&counts.lost), "{counts:?}");
         },

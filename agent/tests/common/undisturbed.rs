@@ -11,7 +11,7 @@ const MAX_GAP: Duration = Duration::from_millis(100);
 const MOST_RUNS: usize = 5;
 
 /// Runs a test's body, again and in a new runtime where it failed while the machine stood still: such times say nothing.
-pub fn undisturbed<F: Future<Output = ()>>(body: impl Fn() -> F) {
+pub(crate) fn undisturbed<F: Future<Output = ()>>(body: impl Fn() -> F) {
     for run in 1.. {
         let ticker = Ticker::start();
         let ended = catch_unwind(AssertUnwindSafe(|| {

@@ -213,16 +213,25 @@ mod tests {
         )
     }
 
-    fn complaints(end: End, ended: i64, without: Option<i64>) -> Vec<String> {
-        let (sealed, sealed_points, up, mut up_points) = agent();
-        without.map(|at| up_points.remove(&at));
-        let life = Life {
+    /// A run that began with the epoch.
+    fn life(ended: i64, end: End) -> Life {
+        Life {
             begun: 0,
             started: 0,
             ended,
             end,
-        };
-        check_lives("vm1", &[life], &[(&sealed, &sealed_points), (&up, &up_points)]).complaints
+        }
+    }
+
+    fn complaints(end: End, ended: i64, without: Option<i64>) -> Vec<String> {
+        let (sealed, sealed_points, up, mut up_points) = agent();
+        without.map(|at| up_points.remove(&at));
+        check_lives(
+            "vm1",
+            &[life(ended, end)],
+            &[(&sealed, &sealed_points), (&up, &up_points)],
+        )
+        .complaints
     }
 
     fn stopped(sealed: usize, dropped: usize, left: usize) -> End {
@@ -255,16 +264,7 @@ mod tests {
     fn a_run_that_was_killed_at_once_owes_nothing_and_a_longer_one_does() {
         let check = |ended| {
             let end = End::Killed;
-            check_lives(
-                "vm1",
-                &[Life {
-                    begun: 0,
-                    started: 0,
-                    ended,
-                    end,
-                }],
-                &[],
-            )
+            check_lives("vm1", &[life(ended, end)], &[])
         };
         assert_eq!((check(3_000).lost_flushes, check(3_000).complaints.len()), (1, 0));
         assert_eq!(check(6_000).complaints, ["vm1, run 1: nothing came of it"]);
@@ -272,20 +272,7 @@ mod tests {
 
     #[test]
     fn a_run_that_was_told_to_end_at_once_owes_what_it_sealed() {
-        let check = |end| {
-            let (begun, ended) = (0, 100);
-            check_lives(
-                "vm1",
-                &[Life {
-                    begun,
-                    started: begun,
-                    ended,
-                    end,
-                }],
-                &[],
-            )
-            .complaints
-        };
+        let check = |end| check_lives("vm1", &[life(100, end)], &[]).complaints;
         assert!(check(stopped(0, 0, 0)).is_empty());
         for end in [stopped(5, 0, 0), stopped(0, 5, 0), End::Stopped(None)] {
             assert_eq!(check(end), ["vm1, run 1: nothing came of it"]);

@@ -8,6 +8,7 @@
 
 mod support;
 
+#[path = "../../../agent/tests/common/undisturbed.rs"]
 mod undisturbed;
 
 mod stream;

@@ -102,6 +102,7 @@ pub struct Flights {
     open: usize,
     unanswered: usize,
     counter: u64,
+    /// In the order of their ends.
     faults: VecDeque<Fault>,
     /// How long a window stays open after the reply; `None` keeps every one open to its end.
     settle: Option<Duration>,
@@ -234,7 +235,7 @@ impl Flights {
     }
 
     /// Takes note of a fault of our own: between these moments a reply may have come without our seeing it. Silence in a
-    /// window that was open then says nothing about the network.
+    /// window that was open then says nothing about the network. `to` is now, never before that of an earlier call.
     pub fn fault(&mut self, from: Instant, to: Instant, reason: Reason) {
         self.faults.retain(|fault| fault.to + REMEMBER_FAULTS > to);
         self.faults.push_back(Fault { from, to, reason });
@@ -298,11 +299,16 @@ impl Flights {
     }
 
     fn silence(&self, flight: &Flight) -> (Outcome, Option<Reason>) {
-        let overlaps = |fault: &&Fault| fault.from <= flight.closes && fault.to > flight.sent.at;
-        match self.faults.iter().find(overlaps) {
+        let overlaps = |fault: &&Fault| fault.from <= flight.closes;
+        match self.faults_since(flight.sent.at).filter(overlaps).last() {
             Some(fault) => (Outcome::Stalled, Some(fault.reason)),
             None => (Outcome::Lost, None),
         }
+    }
+
+    /// Faults that ended after `moment`, the newest first.
+    fn faults_since(&self, moment: Instant) -> impl Iterator<Item = &Fault> {
+        self.faults.iter().rev().take_while(move |fault| fault.to > moment)
     }
 
     fn judge_reply(&self, flight: Flight, arrival: Arrival) -> EchoResult {
@@ -351,8 +357,8 @@ impl Flights {
     /// Tells whether we were stopped around the moment at which we read the clock and sent the echo: then our clock does not
     /// tell when it left.
     fn left_in_a_gap(&self, flight: &Flight) -> bool {
-        let around = |fault: &Fault| (fault.from..fault.to).contains(&flight.sent.at) && fault.reason == Reason::Gap;
-        self.faults.iter().any(around)
+        let around = |fault: &Fault| fault.from <= flight.sent.at && fault.reason == Reason::Gap;
+        self.faults_since(flight.sent.at).any(around)
     }
 }
 

@@ -216,13 +216,13 @@ impl<S: EchoSocket> Prober<S> {
 
     fn receive(&mut self, behind: Duration) {
         let mut arrived = std::mem::take(&mut self.arrived);
-        let begin = Instant::now();
+        let before = self.ran;
         let all = self.socket.receive(&mut arrived);
         let now = Instant::now();
         // Stopped while it sent or received: what was read may have waited for so long.
-        let behind = self.behind(self.ran, now).max(behind);
+        let behind = self.behind(before, now).max(behind);
         if all {
-            self.complete = begin;
+            self.complete = before;
         }
         for event in arrived.drain(..) {
             match event {

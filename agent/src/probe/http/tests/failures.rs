@@ -7,11 +7,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 use xprober_proto::StatusRange;
 
-use super::server::{Accept, Authority, Server, Step, closed_port, ok, respond, send};
+use super::server::{Accept, Authority, Server, Step, ok, respond, send};
 use super::{AMPLE, failure, get, loopback, probe, probe_for, prober, stages_add_up};
 use crate::probe::http::resolve::Resolver;
 use crate::probe::http::{HttpProber, MAX_BODY_BYTES};
 use crate::probe::{HttpReason, HttpResult, Stage};
+use crate::push::receiver::closed_port;
 
 /// Deadlines of a probe that is meant to run into it, the next where a busy machine did not come as far.
 const DEADLINES: [Duration; 3] = [

@@ -10,11 +10,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{HandshakeKind, ServerConfig};
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
-
-use super::loopback;
 
 /// What the server does after it read a request; at the end it closes.
 #[derive(Debug, Clone)]
@@ -241,11 +239,4 @@ impl Authority {
             .unwrap();
         Arc::new(config)
     }
-}
-
-/// An address where nobody listens, kept from others for as long as the socket lives.
-pub(super) fn closed_port() -> (SocketAddr, TcpSocket) {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(loopback(0)).unwrap();
-    (socket.local_addr().unwrap(), socket)
 }
